@@ -1,0 +1,79 @@
+"""Elements of every kind at every layer, in one table."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from models.base import document, moment, primary_key, tenant_reference, written_at
+
+__all__ = ["Element"]
+
+#: What each layer must and must not name; the columns that place a row are checked against it.
+_PLACES = """
+CASE layer
+  WHEN 'universe' THEN workspace_id IS NULL AND tenant_id IS NULL AND integration_id IS NULL
+                       AND connection_id IS NULL
+  WHEN 'workspace' THEN workspace_id IS NOT NULL AND tenant_id IS NULL AND integration_id IS NULL
+                       AND connection_id IS NULL
+  WHEN 'integration' THEN workspace_id IS NOT NULL AND tenant_id IS NULL
+                       AND integration_id IS NOT NULL AND connection_id IS NULL
+  WHEN 'tenant' THEN workspace_id IS NOT NULL AND tenant_id IS NOT NULL AND connection_id IS NULL
+  WHEN 'connection' THEN workspace_id IS NOT NULL AND tenant_id IS NOT NULL
+                       AND connection_id IS NOT NULL
+  ELSE false
+END
+"""
+
+
+class Element(SQLModel, table=True):
+    """One layer of an element: a whole definition, or a merge patch over what lies below it.
+
+    The rows of one (kind, key) that are visible from a tenant's connection are its layers.
+    """
+
+    __tablename__ = "elements"
+    __table_args__ = (
+        tenant_reference(),
+        CheckConstraint(_PLACES, name="place"),
+        UniqueConstraint("workspace_id", "id"),
+        Index(
+            "uq_elements_place",
+            "workspace_id",
+            "kind",
+            "key",
+            "tenant_id",
+            "integration_id",
+            "connection_id",
+            "app",
+            unique=True,
+            postgresql_nulls_not_distinct=True,
+            postgresql_where="archived_at IS NULL",
+        ),
+        Index(None, "workspace_id", "kind", "tenant_id", "id"),
+        {"info": {"rls": "layered"}},
+    )
+
+    id: UUID = primary_key()
+    kind: str
+    layer: str
+    workspace_id: UUID | None = Field(default=None, foreign_key="workspaces.id")
+    tenant_id: UUID | None = None
+    integration_id: UUID | None = None
+    connection_id: UUID | None = None
+    #: Key of the connector that the element belongs to; null if it serves any app.
+    app: str | None = None
+    key: str
+    #: The element that this row customises; null for a whole definition.
+    parent_id: UUID | None = None
+    spec: dict[str, Any] = document()
+    #: Hash of the file that a universe element was loaded from.
+    source_hash: str | None = None
+    revision: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
+    created_at: datetime = written_at()
+    updated_at: datetime = written_at()
+    archived_at: datetime | None = moment()

@@ -1,0 +1,40 @@
+"""How Alembic reaches the database: the owner's connection, handed over by `vesicle migrate`."""
+
+from __future__ import annotations
+
+from alembic import context
+from sqlalchemy import create_engine
+from sqlmodel import SQLModel
+
+import models  # noqa: F401 - registers every table
+
+
+def _include(_object: object, name: str | None, kind: str, _reflected: bool, _to: object) -> bool:
+    # Partitions are made by the database itself (models/database.sql).
+    return not (kind == "table" and name is not None and name not in SQLModel.metadata.tables)
+
+
+def run() -> None:
+    """Migrate over the given connection, or over `sqlalchemy.url` when called by hand."""
+    given = context.config.attributes.get("connection")
+    if given is not None:
+        _migrate(given)
+        return
+    with create_engine(context.config.get_main_option("sqlalchemy.url") or "").begin() as own:
+        _migrate(own)
+
+
+def _migrate(connection: object) -> None:
+    context.configure(
+        connection=connection,  # type: ignore[arg-type] # given by our own caller
+        target_metadata=SQLModel.metadata,
+        include_object=_include,
+    )
+    # One migration at a time, and none that waits behind a long statement for more than this.
+    connection.exec_driver_sql("SET LOCAL lock_timeout = '5s'")  # type: ignore[attr-defined] # ditto
+    connection.exec_driver_sql("SELECT pg_advisory_xact_lock(8600)")  # type: ignore[attr-defined]
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+run()

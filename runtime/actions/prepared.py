@@ -1,0 +1,207 @@
+"""Everything that a run needs before it calls out, loaded for its tenant and kept for a second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from runtime.actions.connected import Connected, load_connected
+from runtime.cache import Cache
+from runtime.config.kinds import ApiRequestAction, HttpRequestAction, parse_spec
+from runtime.config.resolve import Place, resolve
+from runtime.config.store import layers_of
+from runtime.credentials.vault import Vault
+from runtime.credits.ledger import Demand
+from runtime.credits.limits import ACTION_RUNS, LimitRule, Subjects, applicable, load_limits
+from runtime.db import Database
+from runtime.errors import ConfigurationError, NotFoundError
+from runtime.formulas import UNDEFINED, evaluate
+from runtime.runs.states import Claim
+from runtime.tenancy import Owner, Scope
+
+__all__ = ["Prepared", "Preparer"]
+
+#: Methods whose repetition HTTP itself declares harmless (RFC 9110, section 9.2.2).
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+
+#: Seconds that the test or the refresh of a connection may take.
+_CONNECTION_TIMEOUT = 60.0
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A run's action in force, its connection and its limits."""
+
+    #: The parsed action; None for the test or the refresh of a connection.
+    action: Any
+    connected: Connected | None
+    #: The tenant as formulas see it: id, key, name, fields.
+    user: dict[str, Any]
+    limits: Sequence[LimitRule]
+    revision: str | None = None
+    element_id: UUID | None = None
+
+    @property
+    def timeout(self) -> float:
+        """Return the seconds that the run may take."""
+        return self.action.timeout if self.action else _CONNECTION_TIMEOUT
+
+    @property
+    def input_schema(self) -> dict[str, Any] | None:
+        """Return the schema that says which inputs are sensitive."""
+        return self.action.input_schema if self.action else None
+
+    @property
+    def output_schema(self) -> dict[str, Any] | None:
+        """Return the schema that says which outputs are sensitive."""
+        return self.action.custom_output_schema if self.action else None
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Return whether the call may be made again when its outcome is not known."""
+        action = self.action
+        if action is None:
+            return True
+        if action.safe_to_repeat is not None:
+            return bool(action.safe_to_repeat)
+        if isinstance(action, ApiRequestAction | HttpRequestAction):
+            return action.idempotency is not None or action.config.request.method in _IDEMPOTENT
+        return False
+
+    def variables(self, given: Any) -> dict[str, Any]:
+        """Return what the action's formulas can see."""
+        connected = self.connected
+        variables: dict[str, Any] = {"input": given, "user": self.user, "actionInstance": {}}
+        if connected is not None:
+            variables["connection"] = {
+                "id": str(connected.id),
+                "key": connected.key,
+                "name": connected.name,
+            }
+            variables["integration"] = {
+                "id": str(connected.integration_id),
+                "key": connected.integration_key,
+                "name": connected.integration_name,
+            }
+        return variables
+
+    def cost(self, given: Any, output: Any = None) -> dict[str, float]:
+        """Return what the run consumes: resource -> units, with `output` what it really did."""
+        if self.action is None:
+            return {}
+        seen = {"input": given, "output": output, "user": self.user}
+        return {
+            ACTION_RUNS: 1.0,
+            **{name: _units(name, spec, seen) for name, spec in self.action.cost.items()},
+        }
+
+    def cost_of_failure(self) -> dict[str, float]:
+        """Return what a run consumes whose call was made and failed: the run itself."""
+        return {ACTION_RUNS: 1.0} if self.action else {}
+
+    def demand(self, claim: Claim) -> Demand | None:
+        """Return what has to be reserved, or None where no limit binds the run."""
+        if not self.limits or self.action is None:
+            return None
+        cost = self.cost(claim.input)
+        subjects = Subjects(claim.owner, claim.integration_id, claim.connection_id, self.element_id)
+        windows = applicable(self.limits, subjects, cost)
+        if not windows:
+            return None
+        amounts = {name: Decimal(str(units)) for name, units in cost.items()}
+        return Demand(claim.run_id, claim.owner, amounts, windows)
+
+
+def _units(resource: str, spec: Any, variables: Mapping[str, Any]) -> float:
+    units = spec if isinstance(spec, int | float) else evaluate(spec, variables)
+    if units is UNDEFINED or units is None:
+        return 0.0  # a cost over the output is not known before there is one
+    if isinstance(units, bool) or not isinstance(units, int | float) or not 0 <= units < 1e12:  # noqa: PLR2004 - a bound that no real cost meets
+        raise ConfigurationError(
+            f"The cost of {resource} is not a number of units.",
+            data={"path": f"/cost/{resource}", "found": type(units).__name__},
+        )
+    return float(units)
+
+
+@dataclass(slots=True)
+class Preparer:
+    """Prepares the runs of one worker process."""
+
+    database: Database
+    vault: Vault
+    _actions: Cache[tuple[Any, ...], tuple[Any, str, UUID]] = field(default_factory=Cache)
+    _connections: Cache[UUID, Connected] = field(default_factory=Cache)
+    _tenants: Cache[UUID, dict[str, Any]] = field(default_factory=Cache)
+    _limits: Cache[UUID, Sequence[LimitRule]] = field(default_factory=Cache)
+
+    def forget(self, workspace_id: UUID | None) -> None:
+        """Drop what is known of a workspace whose configuration changed."""
+        for cache in (self._actions, self._connections, self._tenants, self._limits):
+            cache.forget(workspace_id)
+
+    async def prepare(self, claim: Claim) -> Prepared:
+        """Return what the run needs. Raises what is wrong with its configuration."""
+        owner = claim.owner
+        connected = None
+        if claim.connection_id is not None:
+            connected = await self.connected(owner, claim.connection_id)
+        if claim.kind != "action":
+            return Prepared(None, connected, {}, ())
+        user = await self._tenants.get(
+            owner.workspace_id, owner.tenant_id, lambda: self._load_tenant(owner)
+        )
+        limits = await self._limits.get(
+            owner.workspace_id, owner.tenant_id, lambda: self._load_limits(owner)
+        )
+        if inline := claim.request.get("inline"):
+            return Prepared(
+                parse_spec("action", inline, "the inline action"), connected, user, limits
+            )
+        action, revision, element_id = await self._actions.get(
+            owner.workspace_id,
+            (owner.tenant_id, claim.element_key, claim.integration_id, claim.connection_id),
+            lambda: self._load_action(claim, connected),
+        )
+        return Prepared(action, connected, user, limits, revision, element_id)
+
+    async def connected(self, owner: Owner, connection_id: UUID) -> Connected:
+        """Return an opened connection of the tenant."""
+        return await self._connections.get(
+            owner.workspace_id, connection_id, lambda: self._load_connected(owner, connection_id)
+        )
+
+    async def _load_connected(self, owner: Owner, connection_id: UUID) -> Connected:
+        async with self.database.transaction(Scope.worker([owner])) as connection:
+            return await load_connected(connection, self.vault, owner, connection_id)
+
+    async def _load_tenant(self, owner: Owner) -> dict[str, Any]:
+        async with self.database.transaction(Scope.worker([owner])) as connection:
+            cursor = await connection.execute(
+                "SELECT id::text, key, name, fields FROM tenants WHERE id = %s", (owner.tenant_id,)
+            )
+            row = await cursor.fetchone()
+        if row is None:
+            raise NotFoundError("The tenant no longer exists.")
+        return dict(row)
+
+    async def _load_limits(self, owner: Owner) -> Sequence[LimitRule]:
+        async with self.database.transaction(Scope.worker([owner])) as connection:
+            return await load_limits(connection, owner)
+
+    async def _load_action(
+        self, claim: Claim, connected: Connected | None
+    ) -> tuple[Any, str, UUID]:
+        owner, key = claim.owner, claim.element_key or ""
+        async with self.database.transaction(Scope.worker([owner])) as connection:
+            rows = await layers_of(
+                connection, kind="action", key=key, owner=(owner.workspace_id, owner.tenant_id)
+            )
+        app = connected.definition.key if connected else None
+        found = resolve(rows, Place(claim.integration_id, app, claim.connection_id))
+        if found is None:
+            raise NotFoundError(f"The action {key!r} no longer exists.")
+        return parse_spec("action", found.spec, f"action {key}"), found.revision, found.id

@@ -1,0 +1,44 @@
+"""Reads request bodies as JSON: strictly, within bounds, and with errors that say where."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from fastapi import Request
+
+from runtime.errors import BadRequestError
+
+__all__ = ["json_body", "json_object"]
+
+
+async def json_body(request: Request) -> Any:
+    """Return the body as JSON; None for an empty one. BadRequestError says where it is broken."""
+    raw = await request.body()
+    if not raw.strip():
+        return None
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise BadRequestError(
+            f"The request body is not valid JSON: {error.msg} at line {error.lineno},"
+            f" column {error.colno}.",
+            data={"line": error.lineno, "column": error.colno},
+        ) from None
+
+
+async def json_object(request: Request) -> dict[str, Any]:
+    """Return the body as a JSON object; an empty one for an empty body."""
+    body = await json_body(request)
+    if body is None:
+        return {}
+    if not isinstance(body, dict):
+        raise BadRequestError(
+            f"The request body must be a JSON object, not {_named(body)}.", data={"path": "/"}
+        )
+    return body
+
+
+def _named(value: Any) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", int: "a number"}
+    return names.get(type(value), "a number")

@@ -1,0 +1,11 @@
+"""Every router of the API, in one list."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from runtime.api.routes import health
+
+__all__ = ["ROUTERS"]
+
+ROUTERS: tuple[APIRouter, ...] = (health.router,)

@@ -1,0 +1,84 @@
+"""What the routes of one API process work with, opened at start and closed at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from fastapi import Request
+from redis.asyncio import Redis
+
+from runtime.changes import announce, listen
+from runtime.credentials.vault import Vault, load_vault
+from runtime.db import Database
+from runtime.dispatch import Dispatch
+from runtime.keys import RootKey, load_root_key
+from runtime.lanes.client import connect
+from runtime.settings import Settings
+from runtime.stamps import MessageStamps
+from runtime.submission import Submission
+from runtime.tenants.authenticator import Authenticator
+from runtime.waiting import Waiters
+
+__all__ = ["Services", "open_services", "services_of"]
+
+
+@dataclass(slots=True)
+class Services:
+    """The parts of one API process."""
+
+    settings: Settings
+    root: RootKey
+    vault: Vault
+    database: Database
+    redis: Redis
+    authenticator: Authenticator
+    submission: Submission
+    waiters: Waiters
+
+    async def changed(self, workspace_id: UUID) -> None:
+        """Tell every process that a workspace's configuration changed. Call it after commit."""
+        self.authenticator.forget(workspace_id)
+        await announce(self.redis, workspace_id)
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Open everything that an API process needs; fails with a reason where something is missing."""
+    root = load_root_key(settings)
+    vault = load_vault(settings)
+    redis_url = settings.required_redis_url()
+    async with contextlib.AsyncExitStack() as stack:
+        database = await stack.enter_async_context(
+            Database(settings, root, ["authenticator", "runtime", "manager"])
+        )
+        redis = connect(redis_url)
+        stack.push_async_callback(redis.aclose)
+        # A subscription is silent until something happens, so its reads must not time out.
+        listening = Redis.from_url(redis_url, socket_timeout=None)
+        stack.push_async_callback(listening.aclose)
+        waiters = Waiters(listening)
+        stack.push_async_callback(waiters.close)
+        authenticator = Authenticator(database, vault, settings)
+        task = asyncio.create_task(listen(listening, authenticator.forget))
+        stack.callback(task.cancel)
+        yield Services(
+            settings=settings,
+            root=root,
+            vault=vault,
+            database=database,
+            redis=redis,
+            authenticator=authenticator,
+            submission=Submission(database, Dispatch(redis, MessageStamps(root))),
+            waiters=waiters,
+        )
+
+
+def services_of(request: Request) -> Services:
+    """Return the services of the process that a request came to."""
+    services: Services = request.app.state.services
+    return services

@@ -1,0 +1,90 @@
+"""Many small writes as few large ones, without waiting for a timer.
+
+A batch is whatever arrived while the one before it was under way: alone, an item goes at once;
+under load, batches grow by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+__all__ = ["Batcher"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Batcher(Generic[Item, Result]):
+    """Collects items of one event loop and hands them to `flush` in batches.
+
+    `flush` returns one result an item, in order; an exception among them is raised to that item's
+    caller alone. If `flush` itself raises and the batch had several items, each is tried again by
+    itself, so that one bad item spoils nobody else's.
+    """
+
+    def __init__(
+        self,
+        flush: Callable[[Sequence[Item]], Awaitable[Sequence[Result | BaseException]]],
+        *,
+        largest: int = 200,
+        parallel: int = 2,
+    ) -> None:
+        """Write at most `largest` items at once, in at most `parallel` batches at a time."""
+        self._flush = flush
+        self._largest = largest
+        self._parallel = parallel
+        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._flushing: set[asyncio.Task[None]] = set()
+        self._scheduled = False
+
+    async def submit(self, item: Item) -> Result:
+        """Hand in an item and wait for its result."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
+        self._waiting.append((item, future))
+        self._schedule(loop)
+        return await future
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._scheduled and self._waiting and len(self._flushing) < self._parallel:
+            self._scheduled = True
+            # After this turn of the loop, so that what is submitted in it goes together.
+            loop.call_soon(self._start)
+
+    def _start(self) -> None:
+        self._scheduled = False
+        batch, self._waiting = self._waiting[: self._largest], self._waiting[self._largest :]
+        batch = [entry for entry in batch if not entry[1].done()]
+        if batch:
+            task = asyncio.create_task(self._write(batch))
+            self._flushing.add(task)
+            task.add_done_callback(self._finished)
+        self._schedule(asyncio.get_running_loop())
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._flushing.discard(task)
+        self._schedule(task.get_loop())
+
+    async def _write(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        try:
+            results = await self._flush([item for item, _ in batch])
+        except Exception as error:  # noqa: BLE001 - handed to whoever submitted
+            if len(batch) == 1:
+                _settle(batch[0][1], error)
+                return
+            for entry in batch:
+                await self._write([entry])
+            return
+        for (_, future), result in zip(batch, results, strict=True):
+            _settle(future, result)
+
+
+def _settle(future: asyncio.Future[Result], result: Result | BaseException) -> None:
+    if future.done():  # the caller was cancelled; the write has happened all the same
+        return
+    if isinstance(result, BaseException):
+        future.set_exception(result)
+    else:
+        future.set_result(result)

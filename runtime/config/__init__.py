@@ -1,0 +1,1 @@
+"""Elements: their kinds, their layers, and what is in effect for whom."""

@@ -1,0 +1,244 @@
+"""The kinds of element: where each may stand, what it looks like, what a tenant may adapt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from runtime.errors import ConfigurationError, NotFoundError
+from runtime.validation import parse
+
+__all__ = [
+    "KINDS",
+    "ActionSpec",
+    "ApiRequestAction",
+    "HttpRequestAction",
+    "IntegrationSpec",
+    "Kind",
+    "RunPythonAction",
+    "kind_of",
+    "parse_spec",
+]
+
+
+class Spec(BaseModel):
+    """What every element's specification has in common; unknown fields are refused."""
+
+    model_config = ConfigDict(
+        extra="forbid", alias_generator=to_camel, populate_by_name=True, frozen=True
+    )
+
+    name: str | None = Field(default=None, max_length=200)
+    description: str | None = Field(default=None, max_length=10_000)
+    meta: dict[str, Any] | None = None
+
+
+class Idempotency(BaseModel):
+    """How the outside app takes a key under which it does a thing only once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    header: str = "Idempotency-Key"
+
+
+class BaseAction(Spec):
+    """What every type of action has: schemas, output mapping, cost and safety."""
+
+    input_schema: dict[str, Any] | None = None
+    output_mapping: Any = None
+    custom_output_schema: dict[str, Any] | None = None
+    #: Resource -> units, or a formula over input (reserved) and output (settled).
+    cost: dict[str, Any] = Field(default_factory=dict)
+    #: Seconds after which the run is ended.
+    timeout: float = Field(default=50.0, gt=0, le=3600)
+    #: Whether the outside call may be made again when its outcome is unknown.
+    safe_to_repeat: bool | None = None
+    idempotency: Idempotency | None = None
+
+
+class ExternalRequest(BaseModel):
+    """A request below a connection's base URI. Any value may be a formula."""
+
+    model_config = ConfigDict(
+        extra="forbid", alias_generator=to_camel, populate_by_name=True, frozen=True
+    )
+
+    path: Any
+    method: Any = "GET"
+    path_parameters: Any = None
+    query: Any = None
+    headers: Any = None
+    data: Any = None
+
+
+class ExternalRequestConfig(BaseModel):
+    """Configuration of `api-request-to-external-app`."""
+
+    model_config = ConfigDict(
+        extra="forbid", alias_generator=to_camel, populate_by_name=True, frozen=True
+    )
+
+    request: ExternalRequest
+    response_schema: dict[str, Any] | None = None
+    allow_non2xx: bool = Field(default=False, alias="allowNon2xx")
+
+
+class ApiRequestAction(BaseAction):
+    """Calls the connected app's API."""
+
+    type: Literal["api-request-to-external-app"]
+    config: ExternalRequestConfig
+
+
+class PlainRequest(BaseModel):
+    """A request to any public address, without credentials. Any value may be a formula."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    uri: Any
+    method: Any = "GET"
+    headers: Any = None
+    query: Any = None
+    body: Any = None
+
+
+class PlainRequestConfig(BaseModel):
+    """Configuration of `http-request`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    request: PlainRequest
+
+
+class HttpRequestAction(BaseAction):
+    """Calls an address that is no connection of the tenant's."""
+
+    type: Literal["http-request"]
+    config: PlainRequestConfig
+
+
+class PythonConfig(BaseModel):
+    """Configuration of `run-python`: a function that the deployment registered, and its input."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    function: str = Field(min_length=1, max_length=200)
+    input: Any = None
+
+
+class RunPythonAction(BaseAction):
+    """Calls a Python function of the deployment's own."""
+
+    type: Literal["run-python"]
+    config: PythonConfig
+
+
+ActionSpec = Annotated[
+    ApiRequestAction | HttpRequestAction | RunPythonAction, Field(discriminator="type")
+]
+
+
+class _AnyAction(BaseModel):
+    spec: ActionSpec
+
+
+class IntegrationSpec(Spec):
+    """A connector that is switched on in a workspace."""
+
+    connector_key: str = Field(min_length=1, max_length=100)
+    logo_uri: str | None = None
+    #: Connector parameters that are not secret; secret ones are sealed apart.
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    #: Selector of the connection to use when a tenant names none and has several.
+    default_connection_key: str | None = None
+
+
+class ExternalAppSpec(Spec):
+    """An outside system, as a catalogue lists it."""
+
+    logo_uri: str | None = None
+    app_uri: str | None = None
+    categories: list[str] = Field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of element: its routes, its layers and what a tenant may change."""
+
+    name: str
+    #: Path segment of the list, and of the single element that is chosen by query.
+    plural: str
+    singular: str
+    layers: frozenset[str]
+    #: Parses a merged specification; raises ConfigurationError.
+    parse: Callable[[dict[str, Any], str], Any]
+    #: JSON pointers below which a tenant may customise; "" is everything.
+    editable: tuple[str, ...] = ("",)
+
+
+def _parse_action(spec: dict[str, Any], what: str) -> Any:
+    return _without_prefix(_AnyAction, spec, what)
+
+
+def _without_prefix(model: type[_AnyAction], spec: dict[str, Any], what: str) -> Any:
+    try:
+        return parse(model, {"spec": spec}, ConfigurationError, what).spec
+    except ConfigurationError as invalid:
+        faults = [
+            {**fault, "path": _public_path(fault["path"])} for fault in invalid.data["errors"]
+        ]
+        first = faults[0]
+        raise ConfigurationError(
+            f"{what} is not valid: {first['path']}: {first['message']}", data={"errors": faults}
+        ) from None
+
+
+def _public_path(path: str) -> str:
+    # "/spec" is our own wrapper, and the step after it the discriminator's value.
+    steps = path.split("/")[2:]
+    if steps and steps[0] in {"api-request-to-external-app", "http-request", "run-python"}:
+        steps = steps[1:]
+    return "/" + "/".join(steps)
+
+
+_EVERYWHERE = frozenset({"universe", "workspace", "integration", "tenant", "connection"})
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("action", "actions", "action", _EVERYWHERE, _parse_action),
+        Kind(
+            "integration",
+            "integrations",
+            "integration",
+            frozenset({"workspace"}),
+            lambda spec, what: parse(IntegrationSpec, spec, ConfigurationError, what),
+            editable=(),
+        ),
+        Kind(
+            "external-app",
+            "external-apps",
+            "external-app",
+            frozenset({"universe", "workspace"}),
+            lambda spec, what: parse(ExternalAppSpec, spec, ConfigurationError, what),
+            editable=(),
+        ),
+    )
+}
+
+
+def kind_of(name: str) -> Kind:
+    """Return a kind by name; NotFoundError for one that does not exist."""
+    try:
+        return KINDS[name]
+    except KeyError:
+        raise NotFoundError(f"There is no kind of element called {name}.") from None
+
+
+def parse_spec(kind: str, spec: dict[str, Any], what: str) -> Any:
+    """Return a merged specification as its kind's model; ConfigurationError names the fault."""
+    return kind_of(kind).parse(spec, what)

@@ -1,0 +1,163 @@
+"""The one way out: every call to an outside app goes through `OutboundClient.send`."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import httpx2
+
+from runtime import clock
+from runtime.connectors.body import ExchangeError, parse_body
+from runtime.connectors.dialing import Dialer
+from runtime.connectors.egress import EgressPolicy
+from runtime.connectors.location import Location, parse_location
+from runtime.connectors.messages import OutboundRequest, OutboundResponse, brief
+from runtime.connectors.pool import ConnectionPool
+from runtime.connectors.redaction import shown_url
+from runtime.connectors.redirects import MAX_REDIRECTS, redirected
+from runtime.connectors.wire import Reply
+from runtime.errors import ConnectionFailedError
+
+__all__ = ["OutboundClient"]
+
+#: Methods whose request may be sent again when a kept connection turns out to be dead.
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+#: Sent unless the request has its own.
+_DEFAULT_HEADERS = {"accept": "*/*", "user-agent": "vesicle"}
+
+
+class OutboundClient:
+    """Calls outside apps within the egress policy, a deadline and a size; one for each process.
+
+    It keeps no cookies, reads no proxy or certificate settings from the environment, and follows
+    redirects itself. Belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        policy: EgressPolicy,
+        *,
+        timeout: float,
+        max_response: int,
+        max_connections: int = 1000,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """Take the policy and the limits: seconds for a whole call, bytes of an answer's body.
+
+        `tls` replaces the system's trust store, such as for a company's own authority.
+        """
+        self._timeout = timeout
+        self._max_response = max_response
+        tls = tls or httpx2.create_ssl_context(trust_env=False)
+        tls.set_alpn_protocols(["http/1.1"])
+        self._pool = ConnectionPool(Dialer(policy), tls, max_connections=max_connections)
+        self._policy = policy
+
+    async def send(
+        self,
+        request: OutboundRequest,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - the deadline covers waiting for a turn too
+        max_response: int | None = None,
+        follow_redirects: bool = True,
+        partition: str = "",
+    ) -> OutboundResponse:
+        """Send the request and return the whole answer, whatever its status.
+
+        `timeout` and `max_response` replace the client's own limits for this call. Calls of
+        different partitions share no connection. Cancelling the call closes its connection.
+
+        Raises EgressDeniedError for a place where no call may go, and ConnectionFailedError with
+        `data.reason` for everything else that leaves no answer: `unreachable`, `timeout`, `tls`,
+        `closed`, `protocol`, `too_large`, `redirects`.
+        """
+        seconds = self._timeout if timeout is None else timeout
+        limit = self._max_response if max_response is None else max_response
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._follow(
+                    request, limit, partition, MAX_REDIRECTS if follow_redirects else 0
+                )
+        except TimeoutError:
+            raise _failed(
+                request, "timeout", f"The outside app did not answer within {seconds:g} seconds."
+            ) from None
+        except ExchangeError as error:
+            raise _failed(request, error.reason, error.message) from None
+        except ConnectionFailedError as error:  # EgressDeniedError is one
+            error.data.setdefault("request", brief(request))
+            raise
+
+    async def close(self) -> None:
+        """Close all connections; calls in flight fail."""
+        await self._pool.close()
+
+    async def _follow(
+        self, request: OutboundRequest, limit: int, partition: str, redirects: int
+    ) -> OutboundResponse:
+        started = clock.monotonic()
+        first = request
+        for _ in range(redirects + 1):
+            location = parse_location(request.url, request.query)
+            self._policy.check(location)  # also when a connection to that place is still open
+            reply = await self._exchange(request, location, limit, partition)
+            onward = redirected(request, location, reply) if redirects else None
+            if onward is None:
+                return _response(request, location, reply, clock.monotonic() - started)
+            request = onward
+        raise _failed(first, "redirects", f"The outside app redirects more than {redirects} times.")
+
+    async def _exchange(
+        self, request: OutboundRequest, location: Location, limit: int, partition: str
+    ) -> Reply:
+        message = _written(request, location)
+        fresh = False
+        while True:
+            connection = await self._pool.acquire(location, partition, fresh=fresh)
+            kept = connection.served > 0
+            try:
+                return await connection.exchange(
+                    message, bodiless=request.method == "HEAD", limit=limit
+                )
+            except ExchangeError as error:
+                # The app may hang up on an idle connection at the moment of our request: RFC 9112
+                # §9.3.1 lets us ask again, once, where asking twice is harmless.
+                died = error.reason == "closed" and kept and connection.was_silent
+                if not (died and request.method in _IDEMPOTENT):
+                    raise
+                fresh = True
+            finally:
+                self._pool.release(connection, location, partition)
+
+
+def _written(request: OutboundRequest, location: Location) -> bytes:
+    """Return the request as bytes for the wire."""
+    lines = [f"{request.method} {location.target} HTTP/1.1", f"host: {location.authority}"]
+    names = {name.lower() for name in request.headers}
+    lines += [f"{name}: {value}" for name, value in _DEFAULT_HEADERS.items() if name not in names]
+    lines += [f"{name}: {value}" for name, value in request.headers.items()]
+    lines.append("accept-encoding: gzip, deflate")
+    body = request.body or b""
+    if body or request.method in _WITH_BODY:
+        lines.append(f"content-length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode(errors="replace") + body
+
+
+def _response(
+    request: OutboundRequest, location: Location, reply: Reply, elapsed: float
+) -> OutboundResponse:
+    headers = {name: value for name, value in reply.headers.items() if name != "set-cookie"}
+    return OutboundResponse(
+        status=reply.status,
+        headers=headers,
+        data=parse_body(reply.headers.get("content-type", ""), reply.body),
+        url=shown_url(location.url, None, request.secrets),
+        elapsed=elapsed,
+        size=len(reply.body),
+    )
+
+
+def _failed(request: OutboundRequest, reason: str, message: str) -> ConnectionFailedError:
+    return ConnectionFailedError(message, data={"reason": reason, "request": brief(request)})

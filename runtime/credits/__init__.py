@@ -1,0 +1,1 @@
+"""Credits: limits over rolling windows, reserved before a run and settled after it."""

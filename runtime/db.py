@@ -1,0 +1,201 @@
+"""The database: one pool per role, and the only place where a transaction gets its scope.
+
+Hot paths take a psycopg connection from `transaction`, management paths an ORM session from
+`session`. Both are bound to a signed scope for exactly one transaction, and both refuse to exist
+without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Self
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import orjson
+import psycopg
+from psycopg import AsyncConnection, sql
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import set_json_dumps, set_json_loads
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from runtime.clock import now
+from runtime.errors import ConfigurationError, ServiceUnavailableError
+from runtime.keys import RootKey
+from runtime.settings import Role, Settings
+from runtime.stamps import ScopeStamps
+from runtime.tenancy import Scope
+
+__all__ = ["Database", "Row", "role_url"]
+
+Row = dict[str, Any]
+
+#: Seconds for which a request waits for a free connection before it is answered with 503.
+POOL_TIMEOUT = 10.0
+
+set_json_dumps(orjson.dumps)
+set_json_loads(orjson.loads)
+
+
+def role_url(settings: Settings, root: RootKey, role: Role) -> str:
+    """Return the URL under which a process logs in as one of Vesicle's roles.
+
+    A URL of the role's own wins; else DATABASE_URL is taken, with the role's name and the password
+    that `vesicle migrate` gave it.
+    """
+    own = getattr(settings, f"database_url_{role}")
+    if own is not None:
+        return str(own.get_secret_value())
+    if settings.database_url is None:
+        raise ConfigurationError(
+            "DATABASE_URL is not set. Start the embedded servers with `vesicle up`, or name a"
+            " PostgreSQL database."
+        )
+    parts = urlsplit(settings.database_url.get_secret_value())
+    login = f"vesicle_{role}:{quote(root.role_password(role), safe='')}"
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{login}@{host}"))
+
+
+class Database:
+    """The pools of one process. Use it as an async context manager."""
+
+    def __init__(
+        self, settings: Settings, root: RootKey, roles: Sequence[Role], *, size: int = 8
+    ) -> None:
+        """Prepare pools of at most `size` connections for these roles; nothing is opened yet."""
+        self._stamps = ScopeStamps(root)
+        urls = {role: role_url(settings, root, role) for role in roles}
+        self._pools: dict[Role, AsyncConnectionPool[AsyncConnection[DictRow]]] = {
+            role: AsyncConnectionPool(
+                url,
+                min_size=1,
+                max_size=size,
+                open=False,
+                timeout=POOL_TIMEOUT,
+                kwargs={"autocommit": True, "row_factory": dict_row},
+                name=role,
+            )
+            for role, url in urls.items()
+        }
+        self._engines: dict[Role, AsyncEngine] = {
+            role: create_async_engine(
+                urlunsplit(urlsplit(url)._replace(scheme="postgresql+psycopg_async")),
+                pool_size=size,
+                max_overflow=0,
+                pool_timeout=POOL_TIMEOUT,
+                json_serializer=lambda value: orjson.dumps(value).decode(),
+            )
+            for role, url in urls.items()
+        }
+
+    async def __aenter__(self) -> Self:
+        """Open the pools and refuse to go on as a login that could see past row security."""
+        for role, pool in self._pools.items():
+            try:
+                await pool.open(wait=True, timeout=30)
+            except PoolTimeout:
+                raise ServiceUnavailableError(
+                    f"PostgreSQL cannot be reached as the role vesicle_{role}: is it up, and has"
+                    " `vesicle migrate` been run with the same root key?"
+                ) from None
+            async with pool.connection() as connection:
+                await refuse_privileged(connection)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close every pool."""
+        async with AsyncExitStack() as stack:
+            for pool in self._pools.values():
+                stack.push_async_callback(pool.close)
+            for engine in self._engines.values():
+                stack.push_async_callback(engine.dispose)
+
+    @asynccontextmanager
+    async def transaction(self, scope: Scope) -> AsyncIterator[AsyncConnection[DictRow]]:
+        """Yield a connection inside a transaction that sees the scope's rows only."""
+        async with self._connection(scope.role) as connection:
+            # One round trip instead of two: BEGIN and the scope go together.
+            await connection.execute(
+                sql.SQL("BEGIN; SELECT set_config('vesicle.scope', {}, true)").format(
+                    sql.Literal(self._sign(scope))
+                )
+            )
+            try:
+                yield connection
+            except BaseException:
+                if not connection.closed:
+                    await connection.rollback()
+                raise
+            else:
+                await connection.execute("COMMIT")
+
+    @asynccontextmanager
+    async def session(self, scope: Scope) -> AsyncIterator[AsyncSession]:
+        """Yield an ORM session for one transaction, committed at the end."""
+        async with AsyncSession(self._engines[scope.role], expire_on_commit=False) as session:
+            await session.execute(
+                text("SELECT set_config('vesicle.scope', :stamp, true)"),
+                {"stamp": self._sign(scope)},
+            )
+            yield session
+            await session.commit()
+
+    @asynccontextmanager
+    async def unscoped(self, role: Role) -> AsyncIterator[AsyncConnection[DictRow]]:
+        """Yield a transaction of a role whose policies need no scope.
+
+        That is the authenticator, which looks up workspaces, and the scheduler, whose narrow
+        column grants stand in for a scope. Any other role's policies raise here.
+        """
+        async with self._connection(role) as connection, connection.transaction():
+            yield connection
+
+    async def ping(self, role: Role) -> bool:
+        """Return whether the database answers this role."""
+        try:
+            async with self._pools[role].connection(timeout=2) as connection:
+                await connection.execute("SELECT 1")
+        except (psycopg.Error, PoolTimeout):
+            return False
+        return True
+
+    @asynccontextmanager
+    async def _connection(self, role: Role) -> AsyncIterator[AsyncConnection[DictRow]]:
+        try:
+            async with self._pools[role].connection() as connection:
+                yield connection
+        except (PoolTimeout, psycopg.OperationalError) as error:
+            raise ServiceUnavailableError(
+                "The database cannot be reached; try again shortly.",
+                headers={"Retry-After": "5"},
+            ) from error
+
+    def _sign(self, scope: Scope) -> str:
+        return self._stamps.sign(
+            kind=scope.kind, workspaces=scope.workspaces, tenants=scope.tenants, now=now()
+        )
+
+
+async def refuse_privileged(connection: AsyncConnection[DictRow]) -> None:
+    """Raise ConfigurationError if this login could see past row security."""
+    cursor = await connection.execute(
+        "SELECT current_user AS name, rolsuper OR rolbypassrls AS bypasses, rolcreaterole AS grants,"
+        " EXISTS (SELECT FROM pg_class WHERE relowner = r.oid AND relkind IN ('r', 'p')) AS owns"
+        " FROM pg_roles r WHERE rolname = current_user"
+    )
+    row = await cursor.fetchone()
+    assert row is not None  # noqa: S101 - every session has a current user
+    for flag, why in (
+        ("bypasses", "is a superuser or has BYPASSRLS"),
+        ("grants", "may create roles"),
+        ("owns", "owns tables"),
+    ):
+        if row[flag]:
+            raise ConfigurationError(
+                f"Refusing to start: the database login {row['name']} {why}, so row security would"
+                " not bind it. Use the roles that `vesicle migrate` makes."
+            )

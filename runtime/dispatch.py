@@ -1,0 +1,89 @@
+"""The only builder of queue messages: ids and a stamp, never an input and never a secret."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import orjson
+import structlog
+from dramatiq.message import Message
+from redis.asyncio import Redis
+
+from runtime.clock import now
+from runtime.lanes.client import TROUBLE, Lanes
+from runtime.lanes.messages import QueuedMessage
+from runtime.lanes.operations import BATCH_LIMIT, enqueue
+from runtime.stamps import MessageStamps
+from runtime.tenancy import Owner
+
+__all__ = ["ACTOR", "QUEUES", "Dispatch", "Outgoing"]
+
+log = structlog.get_logger()
+
+#: The actor that runs what a message names.
+ACTOR = "run"
+#: Queues that workers serve: somebody waits, nobody waits, nobody waits for any of many.
+QUEUES = ("sync", "default", "bulk")
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A committed run that a worker has to hear of."""
+
+    run_id: UUID
+    owner: Owner
+    kind: str
+    queue: str
+
+
+class Dispatch:
+    """Sends messages; one for each process."""
+
+    def __init__(self, redis: Redis, stamps: MessageStamps) -> None:
+        """Send through this Redis, under stamps of this key."""
+        self._lanes = {queue: Lanes(redis, queue) for queue in QUEUES}
+        self._stamps = stamps
+
+    async def send(self, runs: Sequence[Outgoing]) -> bool:
+        """Send a message for each run; return whether Redis took them all.
+
+        A run whose message does not get there is not lost: its row says `queued`, and the scheduler
+        sends it again. A message that is sent twice is in its queue once.
+        """
+        by_queue: dict[str, list[QueuedMessage]] = defaultdict(list)
+        for run in runs:
+            by_queue[run.queue].append(self._message(run))
+        try:
+            for queue, messages in by_queue.items():
+                for start in range(0, len(messages), BATCH_LIMIT):
+                    await self._lanes[queue].run(enqueue(messages[start : start + BATCH_LIMIT]))
+        except TROUBLE as error:
+            log.warning("dispatch.not_sent", runs=len(runs), error=type(error).__name__)
+            return False
+        return True
+
+    def _message(self, run: Outgoing) -> QueuedMessage:
+        run_id, workspace = str(run.run_id), str(run.owner.workspace_id)
+        tenant = str(run.owner.tenant_id)
+        moment = now()
+        stamp = self._stamps.sign(
+            run_id=run_id, workspace_id=workspace, tenant_id=tenant, kind=run.kind, now=moment
+        )
+        message: Message[None] = Message(
+            queue_name=run.queue,
+            actor_name=ACTOR,
+            args=(),
+            kwargs={
+                "run_id": run_id,
+                "workspace_id": workspace,
+                "tenant_id": tenant,
+                "kind": run.kind,
+            },
+            options={"workspace": workspace, "tenant": tenant, "stamp": stamp},
+            message_id=run_id,
+            message_timestamp=int(moment.timestamp() * 1000),
+        )
+        return QueuedMessage(run_id, workspace, tenant, orjson.dumps(message.asdict()))

@@ -1,0 +1,143 @@
+"""Ask a queue: over asyncio with `Lanes`, from threads with `BlockingLanes`.
+
+Both send an operation in one round trip. Neither lets the Redis client repeat it blindly: after a
+lost answer only operations that do no harm twice are asked again, once.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import BusyLoadingError, NoScriptError, RedisError
+from redis.retry import Retry
+
+from runtime.lanes.operations import Operation
+
+__all__ = [
+    "CUT_OFF",
+    "TROUBLE",
+    "BlockingLanes",
+    "Lanes",
+    "connect",
+    "connect_blocking",
+    "queue_prefix",
+]
+
+T = TypeVar("T")
+
+#: The connection failed: the server may or may not have done what it was asked.
+CUT_OFF = (redis.ConnectionError, redis.TimeoutError, OSError)
+#: All that goes wrong with a Redis that is down, full, read-only, loading or misused.
+TROUBLE = (RedisError, OSError)
+
+#: Seconds in which a server that works answers.
+_ANSWER_TIME = 5.0
+
+
+def queue_prefix(queue: str) -> str:
+    """Return what all keys of a queue begin with; the braces keep them on one Redis shard."""
+    return f"{{vesicle:{queue}}}"
+
+
+def connect(url: str, *, patience: float = _ANSWER_TIME) -> redis.asyncio.Redis:
+    """Return a client for asyncio that fails after `patience` seconds and repeats nothing."""
+    return redis.asyncio.Redis.from_url(
+        url,
+        socket_timeout=patience,
+        socket_connect_timeout=_ANSWER_TIME,
+        retry=AsyncRetry(NoBackoff(), 0),
+    )
+
+
+def connect_blocking(url: str, *, patience: float = _ANSWER_TIME) -> redis.Redis:
+    """Return a client for threads that fails after `patience` seconds and repeats nothing."""
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=patience,
+        socket_connect_timeout=_ANSWER_TIME,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+class Lanes:
+    """One queue, asked over asyncio."""
+
+    def __init__(self, client: redis.asyncio.Redis, queue: str) -> None:
+        """Take a client that `connect` made; it is shared by queues and closed by its owner."""
+        self._client = client
+        self.queue = queue
+        self.prefix = queue_prefix(queue)
+
+    async def run(self, operation: Operation[T]) -> T:
+        """Run an operation and return its answer.
+
+        Raises one of TROUBLE.
+        """
+        try:
+            reply = await self._ask(operation)
+        except CUT_OFF as error:
+            if not operation.repeatable or isinstance(error, BusyLoadingError):
+                raise
+            reply = await self._ask(operation)
+        return operation.read(reply)
+
+    async def wait(self, seconds: float) -> bool:
+        """Block until there may be work, at most for `seconds`; the client must be as patient."""
+        token = await cast("Any", self._client.blpop([f"{self.prefix}:wake"], timeout=seconds))
+        return token is not None
+
+    async def _ask(self, operation: Operation[Any]) -> Any:
+        script = operation.script
+        client = cast("Any", self._client)  # its stubs mix the two clients' answers
+        try:
+            return await client.evalsha(script.sha, 1, self.prefix, *operation.arguments)
+        except NoScriptError:  # the server restarted, or its scripts were flushed
+            return await client.eval(script.text, 1, self.prefix, *operation.arguments)
+
+
+class BlockingLanes:
+    """One queue, asked from a thread; safe to share among threads."""
+
+    def __init__(self, client: redis.Redis, queue: str) -> None:
+        """Take a client that `connect_blocking` made; it is closed by its owner."""
+        self._client = client
+        self.queue = queue
+        self.prefix = queue_prefix(queue)
+
+    def run(self, operation: Operation[T]) -> T:
+        """Run an operation and return its answer.
+
+        Raises one of TROUBLE.
+        """
+        try:
+            reply = self._ask(operation)
+        except CUT_OFF as error:
+            if not operation.repeatable or isinstance(error, BusyLoadingError):
+                raise
+            reply = self._ask(operation)
+        return operation.read(reply)
+
+    def wait(self, seconds: float) -> bool:
+        """Block until there may be work, at most for `seconds`; the client must be as patient."""
+        token = cast("Any", self._client.blpop([f"{self.prefix}:wake"], timeout=seconds))
+        return token is not None
+
+    def flush(self) -> None:
+        """Drop everything that the queue knows: all messages, debts and dead letters.
+
+        Consumers notice nothing but that their work is gone; they register again by themselves.
+        """
+        for key in self._client.scan_iter(match=f"{self.prefix}:*", count=1000):
+            self._client.unlink(key)
+
+    def _ask(self, operation: Operation[Any]) -> Any:
+        script = operation.script
+        client = cast("Any", self._client)  # its stubs mix the two clients' answers
+        try:
+            return client.evalsha(script.sha, 1, self.prefix, *operation.arguments)
+        except NoScriptError:  # the server restarted, or its scripts were flushed
+            return client.eval(script.text, 1, self.prefix, *operation.arguments)

@@ -1,0 +1,1 @@
+"""Runs as rows: accepting, claiming, holding and finishing them."""

@@ -1,0 +1,145 @@
+"""Claims runs for a worker, keeps them claimed, and lets go of them.
+
+A claim is a lease with a fencing token, counted before the run starts: of all deliveries of a
+message one wins, a dead worker is superseded, and what a superseded worker still writes is refused.
+All times are PostgreSQL's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID, uuid4
+
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+
+from runtime.runs.states import TERMINAL, Claim, Ticket
+from runtime.tenancy import Owner
+
+__all__ = ["MAX_ATTEMPTS", "Refusal", "claim_runs", "hand_back", "mark_called", "renew"]
+
+#: Starts that a run gets before it is given up as one that kills its worker.
+MAX_ATTEMPTS = 3
+
+_CLAIM = """
+UPDATE runs AS r
+SET status = 'running', attempt = r.attempt + 1, lease_token = i.token,
+    lease_until = now() + make_interval(secs => %(lease)s),
+    started_at = coalesce(r.started_at, now())
+FROM unnest(%(ids)s::uuid[], %(tokens)s::uuid[]) AS i(id, token)
+WHERE r.id = i.id AND r.id = ANY(%(ids)s::uuid[])
+  AND (r.status = 'queued' OR (r.status = 'running' AND r.lease_until < now()))
+RETURNING r.id, r.workspace_id, r.tenant_id, r.lease_token, r.kind, r.input, r.request, r.meta,
+  r.element_id, r.element_key, r.integration_id, r.connection_id, r.attempt, r.called_at,
+  r.started_at,
+  CASE
+    WHEN (SELECT t.archived_at FROM tenants t WHERE t.id = r.tenant_id) IS NOT NULL
+      THEN 'tenant_archived'
+    WHEN r.connection_id IS NOT NULL AND (
+      SELECT c.archived_at IS NOT NULL OR c.deactivated_by IS NOT NULL
+      FROM connections c WHERE c.id = r.connection_id) IS NOT FALSE
+      THEN 'connection_archived'
+    WHEN r.element_id IS NOT NULL AND (
+      SELECT e.archived_at IS NOT NULL FROM elements e WHERE e.id = r.element_id) IS NOT FALSE
+      THEN 'element_archived'
+  END AS obstacle
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a run was not claimed: there is none, it has ended, or another worker holds it."""
+
+    reason: Literal["unknown", "ended", "held"]
+    #: Seconds until the other worker's lease ends.
+    wait: float = 0.0
+
+
+async def claim_runs(
+    connection: AsyncConnection[DictRow], tickets: Sequence[Ticket], *, lease: float
+) -> list[Claim | Refusal]:
+    """Claim what the tickets name, for `lease` seconds; one answer a ticket, in order."""
+    ids = [ticket.run_id for ticket in tickets]
+    cursor = await connection.execute(
+        _CLAIM, {"ids": ids, "tokens": [uuid4() for _ in ids], "lease": lease}
+    )
+    answers: dict[UUID, Claim | Refusal] = {
+        row["id"]: _claim(row) for row in await cursor.fetchall()
+    }
+    if missing := [run_id for run_id in ids if run_id not in answers]:
+        answers.update(await _refusals(connection, missing))
+    return [_checked(ticket, answers.get(ticket.run_id, Refusal("unknown"))) for ticket in tickets]
+
+
+def _claim(row: DictRow) -> Claim:
+    owner = Owner(row.pop("workspace_id"), row.pop("tenant_id"))
+    return Claim(run_id=row.pop("id"), owner=owner, **row)
+
+
+def _checked(ticket: Ticket, answer: Claim | Refusal) -> Claim | Refusal:
+    # A batch's scope spans its tenants; a message speaks for one of them only.
+    if isinstance(answer, Claim) and (answer.owner, answer.kind) != (ticket.owner, ticket.kind):
+        return Refusal("unknown")
+    return answer
+
+
+async def _refusals(
+    connection: AsyncConnection[DictRow], ids: Sequence[UUID]
+) -> dict[UUID, Claim | Refusal]:
+    cursor = await connection.execute(
+        "SELECT id, status, extract(epoch FROM lease_until - now())::float8 AS wait"
+        " FROM runs WHERE id = ANY(%s)",
+        (list(ids),),
+    )
+    return {
+        row["id"]: Refusal("ended")
+        if row["status"] in TERMINAL
+        else Refusal("held", max(0.0, row["wait"] or 0.0))
+        for row in await cursor.fetchall()
+    }
+
+
+async def renew(
+    connection: AsyncConnection[DictRow], held: Sequence[tuple[UUID, UUID]], *, lease: float
+) -> dict[UUID, bool]:
+    """Prolong the leases of (run, token) pairs; return which are still ours -> asked to stop.
+
+    A run that is missing from the answer belongs to somebody else now.
+    """
+    cursor = await connection.execute(
+        "UPDATE runs AS r SET lease_until = now() + make_interval(secs => %(lease)s)"
+        " FROM unnest(%(ids)s::uuid[], %(tokens)s::uuid[]) AS i(id, token)"
+        " WHERE r.id = i.id AND r.id = ANY(%(ids)s::uuid[]) AND r.lease_token = i.token"
+        " AND r.status = 'running' RETURNING r.id, r.stop_requested",
+        {
+            "ids": [run_id for run_id, _ in held],
+            "tokens": [token for _, token in held],
+            "lease": lease,
+        },
+    )
+    return {row["id"]: row["stop_requested"] for row in await cursor.fetchall()}
+
+
+async def mark_called(
+    connection: AsyncConnection[DictRow], held: Sequence[tuple[UUID, UUID]]
+) -> set[UUID]:
+    """Note that an outside call is about to be made; return the runs that are still ours."""
+    cursor = await connection.execute(
+        "UPDATE runs AS r SET called_at = now()"
+        " FROM unnest(%(ids)s::uuid[], %(tokens)s::uuid[]) AS i(id, token)"
+        " WHERE r.id = i.id AND r.id = ANY(%(ids)s::uuid[]) AND r.lease_token = i.token"
+        " AND r.status = 'running' RETURNING r.id",
+        {"ids": [run_id for run_id, _ in held], "tokens": [token for _, token in held]},
+    )
+    return {row["id"] for row in await cursor.fetchall()}
+
+
+async def hand_back(connection: AsyncConnection[DictRow], claim: Claim) -> None:
+    """Give a run back to the queue, as a stopping worker does; the attempt does not count."""
+    await connection.execute(
+        "UPDATE runs SET status = 'queued', attempt = attempt - 1, lease_token = NULL,"
+        " lease_until = NULL WHERE id = %s AND lease_token = %s AND status = 'running'",
+        (claim.run_id, claim.lease_token),
+    )

@@ -1,0 +1,98 @@
+"""The runs that this worker holds: keeps their leases, and stops those that must stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+import structlog
+
+from runtime.db import Database
+from runtime.errors import ServiceUnavailableError
+from runtime.runs.hold import renew
+from runtime.runs.states import Claim
+from runtime.tenancy import Scope
+
+__all__ = ["Held", "Holder"]
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Held:
+    """A claimed run and the task that executes it."""
+
+    claim: Claim
+    task: asyncio.Task[None]
+    #: Why the task was cancelled; None if it was not, or by somebody else.
+    interrupted: Literal["stopped", "superseded"] | None = None
+
+    def interrupt(self, why: Literal["stopped", "superseded"]) -> None:
+        """Cancel the work, wherever it waits."""
+        if self.interrupted is None:
+            self.interrupted = why
+            self.task.cancel()
+
+
+class Holder:
+    """Holds claims for as long as their work takes."""
+
+    def __init__(self, database: Database, *, lease: float) -> None:
+        """Renew leases of `lease` seconds three times within each."""
+        self._database = database
+        self._lease = lease
+        self._held: dict[UUID, Held] = {}
+
+    def __len__(self) -> int:
+        """Return how many runs are held."""
+        return len(self._held)
+
+    @contextmanager
+    def holding(self, claim: Claim) -> Iterator[Held]:
+        """Keep a claim for the duration of the block, which runs in the current task."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - only coroutines get here
+        held = self._held[claim.run_id] = Held(claim, task)
+        try:
+            yield held
+        finally:
+            del self._held[claim.run_id]
+
+    def stop(self, run_id: UUID) -> None:
+        """Stop a run at once, if it is held here."""
+        if held := self._held.get(run_id):
+            held.interrupt("stopped")
+
+    async def keep(self) -> None:
+        """Renew leases until cancelled; interrupt what was stopped or superseded meanwhile."""
+        while True:
+            await asyncio.sleep(self._lease / 3)
+            if not self._held:
+                continue
+            try:
+                await self._renew(list(self._held.values()))
+            except ServiceUnavailableError:
+                # Leases go on for two thirds of their length; PostgreSQL may be back by then.
+                log.warning("runs.leases_not_renewed", held=len(self._held))
+
+    async def _renew(self, held: list[Held]) -> None:
+        scope = Scope.worker(one.claim.owner for one in held)
+        async with self._database.transaction(scope) as connection:
+            ours = await renew(
+                connection,
+                [(one.claim.run_id, one.claim.lease_token) for one in held],
+                lease=self._lease,
+            )
+        for one in held:
+            stop_requested = ours.get(one.claim.run_id)
+            if self._held.get(one.claim.run_id) is not one:
+                continue  # it ended while we asked
+            if stop_requested is None:
+                log.warning("runs.lease_lost", run_id=str(one.claim.run_id))
+                one.interrupt("superseded")
+            elif stop_requested:
+                one.interrupt("stopped")

@@ -1,0 +1,86 @@
+"""What a run goes through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from runtime.tenancy import Owner
+
+__all__ = ["TERMINAL", "Claim", "Ending", "NewRun", "RunKind", "Status", "Ticket"]
+
+Status = Literal["queued", "running", "completed", "failed", "stopped"]
+TERMINAL = frozenset({"completed", "failed", "stopped"})
+RunKind = Literal["action", "connection-test", "connection-refresh"]
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run that is about to be accepted."""
+
+    id: UUID
+    kind: RunKind
+    queue: str
+    request: dict[str, Any]
+    input: Any
+    meta: dict[str, Any] | None = None
+    element_id: UUID | None = None
+    element_key: str | None = None
+    element_revision: str | None = None
+    integration_id: UUID | None = None
+    connection_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a verified message says: which run, and whose."""
+
+    run_id: UUID
+    owner: Owner
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A run that this worker holds until `lease_until`, and must hold to finish."""
+
+    run_id: UUID
+    owner: Owner
+    lease_token: UUID
+    kind: str
+    input: Any
+    request: dict[str, Any]
+    meta: dict[str, Any] | None
+    element_id: UUID | None
+    element_key: str | None
+    integration_id: UUID | None
+    connection_id: UUID | None
+    attempt: int
+    #: When an earlier attempt called the outside app; its effect may exist.
+    called_at: datetime | None
+    started_at: datetime
+    #: Why the run must not start after all: `tenant_archived`, `connection_archived`, …
+    obstacle: str | None
+
+
+@dataclass(slots=True)
+class Ending:
+    """How a run ended, with everything that goes on record about it."""
+
+    status: Status
+    output: Any = None
+    error: dict[str, Any] | None = None
+    element_id: UUID | None = None
+    element_key: str | None = None
+    element_revision: str | None = None
+    integration_id: UUID | None = None
+    connection_id: UUID | None = None
+    #: Input, output and error as the activity record keeps them: redacted and capped.
+    recorded_input: Any = None
+    recorded_output: Any = None
+    #: Resource -> units really consumed.
+    usage: dict[str, float] = field(default_factory=dict)
+    #: Whether reservations were made that have to be settled.
+    reserved: bool = False

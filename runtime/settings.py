@@ -1,0 +1,97 @@
+"""What an operator can set, read from the environment once, here and nowhere else."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from runtime.errors import ConfigurationError
+
+__all__ = ["ROLES", "Role", "Settings", "settings"]
+
+#: The database logins that Vesicle's processes use; none of them may bypass row security.
+Role = Literal["authenticator", "runtime", "manager", "worker", "scheduler"]
+ROLES: tuple[Role, ...] = ("authenticator", "runtime", "manager", "worker", "scheduler")
+
+
+class Settings(BaseSettings):
+    """Settings of one process. Every field is the environment variable VESICLE_<FIELD>.
+
+    DATABASE_URL and REDIS_URL are also read without the prefix, as hosting platforms set them.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="VESICLE_", populate_by_name=True, extra="ignore")
+
+    #: Where the embedded servers, the keys and the runtime file live.
+    home: Path = Path(".vesicle")
+    host: str = "127.0.0.1"
+    #: Port of the HTTP API.
+    port: int = 8600
+
+    #: Login of the owner role, which migrates. Processes derive their own role's URL from it.
+    database_url: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("DATABASE_URL", "VESICLE_DATABASE_URL")
+    )
+    redis_url: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("REDIS_URL", "VESICLE_REDIS_URL")
+    )
+    #: A role's own URL; wins over the one that is derived from DATABASE_URL and the root key.
+    database_url_authenticator: SecretStr | None = None
+    database_url_runtime: SecretStr | None = None
+    database_url_manager: SecretStr | None = None
+    database_url_worker: SecretStr | None = None
+    database_url_scheduler: SecretStr | None = None
+
+    #: 32 random bytes in base64: stamps, cursors and role passwords are derived from it.
+    root_key: SecretStr | None = None
+    #: `id:base64,id:base64`: the keys that wrap data keys. The first wraps, all unwrap.
+    master_keys: SecretStr | None = None
+
+    #: Longest time in seconds for which POST …/run waits before it answers 202 with a handle.
+    sync_wait: float = 50.0
+    #: Largest request body in bytes.
+    max_body: int = 10_000_000
+    #: Largest answer in bytes that is read from an outside app, after decompression.
+    max_response: int = 30_000_000
+    #: Longest outside call in seconds, all redirects included.
+    call_timeout: float = 60.0
+    #: Private addresses that outside calls may reach: `host`, `host:port` or a CIDR, by comma.
+    egress_allow: str = ""
+    #: Whether outside calls may use http instead of https.
+    egress_http: bool = False
+
+    #: Runs that one worker process holds at once.
+    slots: int = 256
+    #: Threads for registered functions that block.
+    threads: int = 16
+    #: Seconds for which a claimed run is held without a sign of life from its worker.
+    lease: float = 10.0
+    #: Seconds that a stopping worker gives its runs before it hands them back.
+    grace: float = 25.0
+    #: Port on which workers and scheduler answer /health; 0 picks a free one.
+    health_port: int = 0
+    #: How log lines look.
+    log_format: Literal["json", "console"] = "json"
+    log_level: str = "INFO"
+
+    #: Leeway in seconds for the clocks of those who sign tokens.
+    token_leeway: int = 30
+
+    def required_redis_url(self) -> str:
+        """Return the URL of Redis or Valkey; ConfigurationError if none is set."""
+        if self.redis_url is None:
+            raise ConfigurationError(
+                "REDIS_URL is not set. Start the embedded servers with `vesicle up`, or name a"
+                " Redis (7.2 or newer) or Valkey (8 or newer)."
+            )
+        return self.redis_url.get_secret_value()
+
+
+@cache
+def settings() -> Settings:
+    """Return this process's settings; the environment is read at the first call."""
+    return Settings()

@@ -1,0 +1,1 @@
+"""Tenants: who a request is for, and the tokens that say so."""

@@ -1,0 +1,163 @@
+"""From an access token to a workspace and a tenant; a tenant that is new is made on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import uuid_utils.compat
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+
+from runtime.cache import Cache
+from runtime.clock import now
+from runtime.credentials.signing_secrets import load_signing_secrets
+from runtime.credentials.vault import Vault
+from runtime.db import Database
+from runtime.errors import AccessDeniedError
+from runtime.settings import Settings
+from runtime.tenants.claims import Claims
+from runtime.tenants.key_sets import KeySets
+from runtime.tenants.signing import PublicKey, SigningKeys
+from runtime.tenants.tokens import VerifiedTokens, peek_workspace_key, verify_unknown
+
+__all__ = ["Authenticator", "Identity"]
+
+#: No workspace has this id; what is known of workspaces by key is cached under it.
+_BY_KEY = UUID(int=0)
+
+_FIND = """
+SELECT id, archived_at, (profile_at IS NULL OR profile_at <= %(issued)s)
+    AND ((%(name)s::text IS NOT NULL AND name <> %(name)s)
+      OR (%(fields)s::jsonb IS NOT NULL AND fields <> %(fields)s)) AS is_outdated
+FROM tenants WHERE workspace_id = %(workspace)s AND key = %(key)s
+"""
+
+_INSERT = """
+INSERT INTO tenants (id, workspace_id, key, name, fields, profile_at, last_active_at)
+VALUES (%(id)s, %(workspace)s, %(key)s, coalesce(%(name)s, %(key)s),
+        coalesce(%(fields)s, '{}'::jsonb), %(issued)s, now())
+ON CONFLICT (workspace_id, key) DO NOTHING
+"""
+
+_UPDATE = """
+UPDATE tenants SET name = coalesce(%(name)s, name), fields = coalesce(%(fields)s, fields),
+    profile_at = %(issued)s, updated_at = now(), last_active_at = now()
+WHERE workspace_id = %(workspace)s AND key = %(key)s
+  AND (profile_at IS NULL OR profile_at <= %(issued)s)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a genuine token speaks for; without a tenant it is the workspace's management."""
+
+    workspace_id: UUID
+    workspace_key: str
+    tenant_id: UUID | None = None
+    tenant_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A workspace's id and keys."""
+
+    workspace_id: UUID
+    keys: SigningKeys
+
+
+class Authenticator:
+    """Checks the tokens of all workspaces, for one process."""
+
+    def __init__(self, database: Database, vault: Vault, settings: Settings) -> None:
+        """Look workspaces and tenants up as the database's authenticator role."""
+        self._database = database
+        self._vault = vault
+        self._leeway = settings.token_leeway
+        self._key_sets = KeySets(settings)
+        self._verified = VerifiedTokens()
+        self._workspaces: Cache[str, _Known | None] = Cache(age=5.0)
+        self._tenants: Cache[tuple[Any, ...], tuple[UUID, bool]] = Cache(age=2.0)
+
+    def forget(self, workspace_id: UUID | None) -> None:
+        """Drop what is known of a workspace whose keys or tenants changed."""
+        self._workspaces.forget(_BY_KEY)
+        self._tenants.forget(workspace_id)
+
+    async def authenticate(self, token: str) -> Identity:
+        """Return whom a token speaks for, and make the tenant if it is new.
+
+        Raises NotAuthenticatedError for a token that is not genuine or has expired, and
+        AccessDeniedError for an archived tenant.
+        """
+        workspace_key = peek_workspace_key(token)
+        known = await self._workspaces.get(
+            _BY_KEY, workspace_key, lambda: self._load_workspace(workspace_key)
+        )
+        if known is None:
+            verify_unknown(token)
+        claims = await self._verified.verify(token, known.keys, now=now(), leeway=self._leeway)
+        if claims.tenant_key is None:
+            return Identity(known.workspace_id, workspace_key)
+        tenant_id, is_archived = await self._tenants.get(
+            known.workspace_id,
+            (claims.tenant_key, claims.name, repr(claims.fields), claims.issued_at),
+            lambda: self._ensure_tenant(known.workspace_id, claims),
+        )
+        if is_archived:
+            raise AccessDeniedError("This tenant is archived.")
+        return Identity(known.workspace_id, workspace_key, tenant_id, claims.tenant_key)
+
+    async def _load_workspace(self, key: str) -> _Known | None:
+        async with self._database.unscoped("authenticator") as connection:
+            cursor = await connection.execute(
+                "SELECT id, settings FROM workspaces WHERE key = %s AND archived_at IS NULL",
+                (key,),
+            )
+            row = await cursor.fetchone()
+            if row is None:
+                return None
+            secrets = await load_signing_secrets(connection, self._vault, row["id"])
+        settings = row["settings"]
+        jwks_uri = settings.get("jwksUri")
+        return _Known(
+            row["id"],
+            SigningKeys(
+                secrets=secrets,
+                public_keys=[
+                    PublicKey(name=each["name"], pem=each["publicKey"])
+                    for each in settings.get("publicKeys", [])
+                ],
+                jwks=self._key_sets.fetcher(jwks_uri) if jwks_uri else None,
+                secret_auth_disabled=bool(settings.get("disableSecretKeyAuth")),
+            ),
+        )
+
+    async def _ensure_tenant(self, workspace_id: UUID, claims: Claims) -> tuple[UUID, bool]:
+        wanted = {
+            "id": uuid_utils.compat.uuid7(),
+            "workspace": workspace_id,
+            "key": claims.tenant_key,
+            "name": claims.name,
+            "fields": Jsonb(claims.fields) if claims.fields is not None else None,
+            "issued": claims.issued_at,
+        }
+        async with self._database.unscoped("authenticator") as connection:
+            row = await _find(connection, wanted)
+            if row is None:
+                # Of fifty first requests at once one inserts; the others wait for it, and find it.
+                await connection.execute(_INSERT, wanted)
+                row = await _find(connection, wanted)
+            elif row["is_outdated"]:
+                await connection.execute(_UPDATE, wanted)
+        assert row is not None  # noqa: S101 - it was there or has just been written
+        return row["id"], row["archived_at"] is not None
+
+
+async def _find(
+    connection: AsyncConnection[DictRow], wanted: dict[str, Any]
+) -> DictRow | None:
+    cursor = await connection.execute(_FIND, wanted)
+    return await cursor.fetchone()

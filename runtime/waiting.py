@@ -1,0 +1,88 @@
+"""Wakes whoever waits for a run to end, in whatever process; nobody polls.
+
+Each run has a channel of its own, on which its worker says that it ended. The word may be lost
+with Redis, so a waiter looks at the row again when it has heard nothing for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+__all__ = ["RECHECK", "Waiters", "tell_ended"]
+
+log = structlog.get_logger()
+
+#: Seconds after which a waiter looks for itself, in case the word was lost.
+RECHECK = 2.0
+
+
+def _channel(run_id: UUID) -> str:
+    return f"vesicle:ended:{run_id}"
+
+
+async def tell_ended(redis: Redis, run_ids: Iterable[UUID]) -> None:
+    """Wake the waiters of these runs, which have ended and are committed."""
+    with contextlib.suppress(RedisError, OSError):
+        async with redis.pipeline(transaction=False) as pipeline:
+            for run_id in run_ids:
+                pipeline.publish(_channel(run_id), b"")
+            await pipeline.execute()
+
+
+class Waiters:
+    """The waiting requests of one process, over one subscription."""
+
+    def __init__(self, redis: Redis) -> None:
+        """Use this Redis; nothing is sent before somebody waits."""
+        self._channels = redis.pubsub(ignore_subscribe_messages=True)
+        self._events: dict[str, set[asyncio.Event]] = {}
+        self._reader: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def listening(self, run_id: UUID) -> AsyncIterator[asyncio.Event]:
+        """Yield an event that is set when the run ends from now on.
+
+        Enter before the run is sent, or read the run's row after entering.
+        """
+        channel = _channel(run_id)
+        event = asyncio.Event()
+        self._events.setdefault(channel, set()).add(event)
+        try:
+            with contextlib.suppress(RedisError, OSError):
+                await self._channels.subscribe(channel)
+            if self._reader is None or self._reader.done():
+                self._reader = asyncio.create_task(self._read())
+            yield event
+        finally:
+            waiting = self._events[channel]
+            waiting.discard(event)
+            if not waiting:
+                del self._events[channel]
+                with contextlib.suppress(RedisError, OSError):
+                    await self._channels.unsubscribe(channel)
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._reader is not None:
+            self._reader.cancel()
+        await self._channels.aclose()  # type: ignore[no-untyped-call] # untyped in redis-py
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                async for message in self._channels.listen():
+                    for event in self._events.get(message["channel"].decode(), ()):
+                        event.set()
+                # Without a subscription `listen` ends; the next waiter starts another reader.
+                return
+            except (RedisError, OSError) as error:
+                log.warning("waiting.connection_lost", error=type(error).__name__)
+                await asyncio.sleep(0.2)
