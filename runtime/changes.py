@@ -1,6 +1,7 @@
-"""The word that a workspace's configuration changed, so that every process forgets what it knew.
+"""The word that something changed, so that every process forgets what it knew, or stops a run.
 
-It travels by publish and subscribe and may be lost; caches therefore also age (runtime/cache.py).
+It travels by publish and subscribe and may be lost. So caches also age (runtime/cache.py), and a
+worker that renews a run's lease sees that the run has to stop (runtime/runs/holder.py).
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-__all__ = ["announce", "listen"]
+__all__ = ["announce", "announce_stop", "listen"]
 
 _CHANNEL = "vesicle:changes"
 _EVERYTHING = "*"
+_FORGET, _STOP = "forget:", "stop:"
 
 log = structlog.get_logger()
 
@@ -27,12 +29,20 @@ async def announce(redis: Redis, workspace_id: UUID | None) -> None:
 
     Called after the change is committed. Redis being away delays the news by a cache's age only.
     """
-    with contextlib.suppress(RedisError, OSError):
-        await redis.publish(_CHANNEL, str(workspace_id) if workspace_id else _EVERYTHING)
+    await _tell(redis, f"{_FORGET}{workspace_id or _EVERYTHING}")
 
 
-async def listen(redis: Redis, forget: Callable[[UUID | None], None]) -> None:
-    """Call `forget` at each announcement, until cancelled; survives the loss of Redis."""
+async def announce_stop(redis: Redis, run_id: UUID) -> None:
+    """Tell the worker that holds a run to stop it now; its row says so already."""
+    await _tell(redis, f"{_STOP}{run_id}")
+
+
+async def listen(
+    redis: Redis,
+    forget: Callable[[UUID | None], None],
+    stop: Callable[[UUID], None] = lambda _: None,
+) -> None:
+    """Call `forget` or `stop` at each announcement, until cancelled; survives the loss of Redis."""
     while True:
         try:
             async with redis.pubsub() as channel:
@@ -40,8 +50,20 @@ async def listen(redis: Redis, forget: Callable[[UUID | None], None]) -> None:
                 forget(None)  # what was announced while nobody listened is unknown
                 async for message in channel.listen():
                     if message["type"] == "message":
-                        text = message["data"].decode()
-                        forget(None if text == _EVERYTHING else UUID(text))
+                        _heed(message["data"].decode(), forget, stop)
         except (RedisError, OSError) as error:
             log.warning("changes.connection_lost", error=type(error).__name__)
             await asyncio.sleep(0.5)
+
+
+def _heed(text: str, forget: Callable[[UUID | None], None], stop: Callable[[UUID], None]) -> None:
+    if text.startswith(_STOP):
+        stop(UUID(text.removeprefix(_STOP)))
+    elif text.startswith(_FORGET):
+        what = text.removeprefix(_FORGET)
+        forget(None if what == _EVERYTHING else UUID(what))
+
+
+async def _tell(redis: Redis, text: str) -> None:
+    with contextlib.suppress(RedisError, OSError):
+        await redis.publish(_CHANNEL, text)

@@ -19,14 +19,17 @@ from runtime.lanes.operations import BATCH_LIMIT, enqueue
 from runtime.stamps import MessageStamps
 from runtime.tenancy import Owner
 
-__all__ = ["ACTOR", "QUEUES", "Dispatch", "Outgoing"]
+__all__ = ["QUEUES", "Dispatch", "Outgoing", "actor_of"]
 
 log = structlog.get_logger()
 
-#: The actor that runs what a message names.
-ACTOR = "run"
 #: Queues that workers serve: somebody waits, nobody waits, nobody waits for any of many.
 QUEUES = ("sync", "default", "bulk")
+
+
+def actor_of(queue: str) -> str:
+    """Return the name of the actor that serves a queue; an actor has one queue, and one only."""
+    return f"run_{queue}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class Dispatch:
         )
         message: Message[None] = Message(
             queue_name=run.queue,
-            actor_name=ACTOR,
+            actor_name=actor_of(run.queue),
             args=(),
             kwargs={
                 "run_id": run_id,

@@ -79,14 +79,19 @@ class Submission:
     dispatch: Dispatch
 
     async def submit(
-        self, owner: Owner, request: RunRequest, *, idempotency_key: str | None = None
+        self,
+        owner: Owner,
+        request: RunRequest,
+        *,
+        run_id: UUID | None = None,
+        idempotency_key: str | None = None,
     ) -> Accepted:
         """Accept one run and send it to the workers.
 
         Raises what is wrong with the request: an unknown action, an ambiguous connection, an input
         that does not fit, an idempotency key that stands for another request.
         """
-        run_id = uuid_utils.compat.uuid7()
+        run_id = run_id or uuid_utils.compat.uuid7()
         async with self.database.transaction(
             Scope.tenant(owner.workspace_id, owner.tenant_id)
         ) as connection:

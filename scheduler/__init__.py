@@ -1,0 +1,1 @@
+"""The clock process: what has to happen although nobody asks for it."""

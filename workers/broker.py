@@ -49,7 +49,7 @@ class LaneBroker(Broker):
         `quarantine` is told once of each message that cannot be read. `consumer_timeout` is in
         seconds: a silent consumer's messages go to others after it.
         """
-        super().__init__(middleware=middleware or [])
+        super().__init__(middleware=[])
         self.queues: set[str] = set()
         #: The queues whose actors are coroutines.
         self.loop_queues: set[str] = set()
@@ -59,6 +59,8 @@ class LaneBroker(Broker):
         self.client: redis.Redis = connect_blocking(redis_url)
         self._consumers: dict[str, BlockingConsumer] = {}
         self._waiting: list[redis.Redis] = []
+        for one in middleware or []:
+            self.add_middleware(one)
 
     def consumer_name(self) -> str:
         """Return a new name for a consumer of this process, unique for ever."""

@@ -17,7 +17,7 @@ from dramatiq.middleware import SkipMessage
 
 from runtime.lanes.client import TROUBLE, Lanes, connect
 from runtime.lanes.messages import acked, back, dead, retried
-from workers.delivery import Delivery
+from workers.delivery import Delivery, RefusedError
 from workers.encoder import read_message
 from workers.feed import WAIT, Feed
 from workers.loop_actor import LoopActor
@@ -230,7 +230,7 @@ class LoopConsumer:
                 await actor.coroutine(*delivery.args, **delivery.kwargs)
             broker.emit_after("process_message", delivery, result=None)
         except (ActorNotFound, SkipMessage) as error:
-            if isinstance(error, ActorNotFound):
+            if isinstance(error, ActorNotFound | RefusedError):
                 delivery.fail()
             delivery.stuff_exception(error)
             broker.emit_after("skip_message", delivery)

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
     from dramatiq import Message
 
-__all__ = ["Delivery", "Holdings"]
+__all__ = ["Delivery", "Holdings", "RefusedError"]
+
+
+class RefusedError(SkipMessage):
+    """The message must not run, now or ever; it is put aside under the reason that is given."""
 
 
 class Delivery(MessageProxy):
@@ -54,13 +58,13 @@ class Delivery(MessageProxy):
         the queue backs off and tries again, for as long as the trouble lasts.
         """
         if self.failed:
-            return dead(self.lane_id, self.seconds(), self._reason())
+            return dead(self.lane_id, self.seconds(), self.reason())
         if self.error is None or isinstance(self.error, SkipMessage):
             return acked(self.lane_id, self.seconds())
         delay = self.error.delay if isinstance(self.error, Retry) else None
         return retried(self.lane_id, self.seconds(), delay)
 
-    def _reason(self) -> str:
+    def reason(self) -> str:
         """Name the reason; only a refusal's own words are ours and hold no secret."""
         if isinstance(self.error, SkipMessage):
             return str(self.error) or "refused"

@@ -46,7 +46,7 @@ def build_broker(
 
 
 def worker_command(
-    processes: int, *, module: str = "workers.main", queues: Sequence[str] = ()
+    processes: int, *, module: str = "workers.boot:broker", queues: Sequence[str] = ()
 ) -> list[str]:
     """Return the command that runs a worker: dramatiq's own, for all queues or those named."""
     config = settings()

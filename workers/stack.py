@@ -85,6 +85,7 @@ class RequireStamp(Middleware):
         try:
             self._verify(message)
         except Exception as error:
-            log.warning("message refused", reason=type(error).__name__)
+            reason = f"stamp_{getattr(error, 'reason', 'refused')}"
+            log.warning("message refused", reason=reason)
             message.fail()
-            raise SkipMessage(f"stamp refused: {type(error).__name__}") from error
+            raise SkipMessage(reason) from error

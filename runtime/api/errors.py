@@ -7,9 +7,9 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from runtime.api.answers import JsonAnswer
 from runtime.errors import BadRequestError, InternalError, NotFoundError, VesicleError
 
 __all__ = ["answer", "install", "recorded", "status_of"]
@@ -54,28 +54,28 @@ def headers_of(body: dict[str, Any]) -> dict[str, str]:
     return headers
 
 
-def answer(request: Request, error: VesicleError, **extra: Any) -> JSONResponse:
+def answer(request: Request, error: VesicleError, **extra: Any) -> JsonAnswer:
     """Return the response for an error; `extra` joins the envelope."""
     body = {**error.body(), "requestId": request.state.request_id, **extra}
-    return JSONResponse(body, error.status, {**headers_of(body), **error.headers})
+    return JsonAnswer(body, error.status, {**headers_of(body), **error.headers})
 
 
-def recorded(request: Request, body: dict[str, Any], **extra: Any) -> JSONResponse:
+def recorded(request: Request, body: dict[str, Any], **extra: Any) -> JsonAnswer:
     """Return the response for an error that a run left on record."""
     full = {**body, "requestId": request.state.request_id, **extra}
-    return JSONResponse(full, status_of(body), headers_of(body))
+    return JsonAnswer(full, status_of(body), headers_of(body))
 
 
 def install(app: FastAPI) -> None:
     """Make the app answer every failure in the contract's shape."""
 
-    async def known(request: Request, error: Exception) -> JSONResponse:
+    async def known(request: Request, error: Exception) -> JsonAnswer:
         assert isinstance(error, VesicleError)  # noqa: S101 - registered for it
         if error.status >= 500:  # noqa: PLR2004 - server errors
             log.error("request.failed", type=error.type, key=error.key, message=error.message)
         return answer(request, error)
 
-    async def malformed(request: Request, error: Exception) -> JSONResponse:
+    async def malformed(request: Request, error: Exception) -> JsonAnswer:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
         faults = [
             {"path": "/" + "/".join(str(step) for step in fault["loc"]), "message": fault["msg"]}
@@ -87,7 +87,7 @@ def install(app: FastAPI) -> None:
             BadRequestError(f"{first['path']}: {first['message']}", data={"errors": faults}),
         )
 
-    async def unrouted(request: Request, error: Exception) -> JSONResponse:
+    async def unrouted(request: Request, error: Exception) -> JsonAnswer:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
         if error.status_code == 404:  # noqa: PLR2004 - not found
             return answer(request, NotFoundError(f"There is no {request.method} {_path(request)}."))
@@ -97,9 +97,9 @@ def install(app: FastAPI) -> None:
             "message": f"{request.method} {_path(request)}: {error.detail}",
             "requestId": request.state.request_id,
         }
-        return JSONResponse(body, error.status_code, error.headers)
+        return JsonAnswer(body, error.status_code, error.headers)
 
-    async def unknown(request: Request, error: Exception) -> JSONResponse:
+    async def unknown(request: Request, error: Exception) -> JsonAnswer:
         log.exception("request.crashed", error=type(error).__name__, exc_info=error)
         return answer(request, InternalError())
 

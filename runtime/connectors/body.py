@@ -20,6 +20,9 @@ _MAX_RATIO = 100
 _RATIO_FLOOR = 1 << 20
 #: Deepest nesting that counts as JSON; orjson itself cannot write more than 254 levels.
 _MAX_DEPTH = 128
+#: Most values that JSON may hold: `[[],[],…]` takes 20 times its size in memory.
+_MAX_VALUES = 1_000_000
+_NO_JSON = object()
 _JSON_TYPE = re.compile(r"(?:application|text)/(?:[^;\s]*\+)?json\b|^$", re.IGNORECASE)
 _CHARSET = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9._-]{1,40})", re.IGNORECASE)
 #: Codecs that are character sets; Python has others, some of them slow on hostile input.
@@ -111,19 +114,26 @@ def too_large(limit: int) -> ExchangeError:
 def parse_body(content_type: str, body: bytes) -> Any:
     """Return the body as JSON if it says that it is and is; else as text; None if it is empty.
 
-    JSON that is broken, not UTF-8 or nested deeper than 128 levels stays text.
+    JSON that is broken, not UTF-8, nested deeper than 128 levels or of more than a million values
+    stays text.
     """
     if not body:
         return None
     if _JSON_TYPE.match(content_type):
-        try:
-            value = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            pass
-        else:
-            if not _is_deep(body, value):
-                return value
+        value = _json(body)
+        if value is not _NO_JSON:
+            return value
     return body.decode(_codec(content_type), errors="replace")
+
+
+def _json(body: bytes) -> Any:
+    if body.count(b",") + body.count(b"[") + body.count(b"{") > _MAX_VALUES:
+        return _NO_JSON
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return _NO_JSON
+    return _NO_JSON if _is_deep(body, value) else value
 
 
 def _codec(content_type: str) -> str:

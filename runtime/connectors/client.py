@@ -19,7 +19,7 @@ from runtime.connectors.redirects import MAX_REDIRECTS, redirected
 from runtime.connectors.wire import Reply
 from runtime.errors import ConnectionFailedError
 
-__all__ = ["OutboundClient"]
+__all__ = ["OutboundClient", "OutboundRequest", "OutboundResponse"]
 
 #: Methods whose request may be sent again when a kept connection turns out to be dead.
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})

@@ -27,9 +27,9 @@ _log = structlog.get_logger(__name__)
 class EgressPolicy:
     """Says of a place, and of each address that its name has, whether a call may go there.
 
-    Public addresses, https and the ports 80 and 443 are allowed. `allow` adds, by comma:
-    `host` or a CIDR for private addresses on those ports; `host:port` for exactly that place,
-    also by http. `http=True` allows http everywhere.
+    Public addresses, https and the ports 80 and 443 are allowed. `allow` adds, by comma: a `host`
+    or the addresses of a CIDR, private ones too and on any port; `host:port`, for exactly that
+    place, also by http. `http=True` allows http everywhere.
     """
 
     def __init__(self, allow: str = "", *, http: bool = False) -> None:
@@ -46,20 +46,22 @@ class EgressPolicy:
         listed = (location.host, location.port) in self._places
         if location.scheme != "https" and not (self._http or listed):
             raise _denied(location, "Outside calls must use https.")
-        if location.port not in _WEB_PORTS and not listed:
-            raise _denied(location, "Outside calls may only go to the ports 80 and 443.")
         address = location.address
         if address is not None:
             if not self.allows(location, address):
                 raise _denied(location, "Outside calls may not go to this address.")
-        elif not (listed or location.host in self._names) and _is_inside(location.host):
-            raise _denied(location, "Outside calls may not go to this name.")
+        elif not (listed or location.host in self._names or self._networks):
+            # With networks allowed, only its addresses can tell whether a name leads to one.
+            if location.port not in _WEB_PORTS:
+                raise _denied(location, "Outside calls may only go to the ports 80 and 443.")
+            if _is_inside(location.host):
+                raise _denied(location, "Outside calls may not go to this name.")
 
     def allows(self, location: Location, address: Address) -> bool:
         """Tell whether a call to this place may connect to this address of it."""
         if self.is_listed(location, address):
             return True
-        return is_public(address)
+        return location.port in _WEB_PORTS and is_public(address)
 
     def is_listed(self, location: Location, address: Address) -> bool:
         """Tell whether the operator has allowed this place or address by name."""

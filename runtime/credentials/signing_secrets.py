@@ -55,9 +55,7 @@ async def add_signing_secret(
         (overlap, workspace_id),
     )
     secret_id = uuid_utils.compat.uuid7()
-    data_key = await current_key(
-        connection, vault, Subject(workspace_id, None, secret_id, _FIELD)
-    )
+    data_key = await current_key(connection, vault, Subject(workspace_id, None, secret_id, _FIELD))
     sealed = vault.seal(
         data_key,
         workspace_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import orjson
@@ -20,6 +20,19 @@ __all__ = [
     "open_document",
     "save_sealed",
 ]
+
+_REPLACE: LiteralString = """
+UPDATE sealed_values SET sealed = %(sealed)s, data_key_id = %(data_key)s, version = version + 1,
+    updated_at = now()
+WHERE subject_id = %(subject)s AND field = %(field)s
+  AND (%(version)s::int IS NULL OR version = %(version)s)
+"""
+
+_INSERT: LiteralString = """
+INSERT INTO sealed_values (subject_id, field, workspace_id, tenant_id, data_key_id, sealed)
+VALUES (%(subject)s, %(field)s, %(workspace)s, %(tenant)s, %(data_key)s, %(sealed)s)
+ON CONFLICT DO NOTHING
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,30 +83,29 @@ async def save_sealed(
         field=subject.field,
         plaintext=orjson.dumps(document),
     )
+    values = {
+        "subject": subject.id,
+        "field": subject.field,
+        "workspace": subject.workspace_id,
+        "tenant": subject.tenant_id,
+        "data_key": data_key.id,
+        "sealed": sealed,
+        "version": expected_version,
+    }
+    if await _changed(connection, _REPLACE, values):
+        return True
     if expected_version is not None:
-        cursor = await connection.execute(
-            "UPDATE sealed_values SET sealed = %s, data_key_id = %s, version = version + 1,"
-            " updated_at = now() WHERE subject_id = %s AND field = %s AND version = %s",
-            (sealed, data_key.id, subject.id, subject.field, expected_version),
-        )
-        return cursor.rowcount == 1
-    await connection.execute(
-        "INSERT INTO sealed_values"
-        " (subject_id, field, workspace_id, tenant_id, data_key_id, sealed)"
-        " VALUES (%s, %s, %s, %s, %s, %s)"
-        " ON CONFLICT (subject_id, field) DO UPDATE SET sealed = excluded.sealed,"
-        " data_key_id = excluded.data_key_id, version = sealed_values.version + 1,"
-        " updated_at = now()",
-        (
-            subject.id,
-            subject.field,
-            subject.workspace_id,
-            subject.tenant_id,
-            data_key.id,
-            sealed,
-        ),
+        return False
+    # No upsert: it would need the right to read what is sealed. Two first writes at once meet here.
+    return await _changed(connection, _INSERT, values) or await _changed(
+        connection, _REPLACE, values
     )
-    return True
+
+
+async def _changed(
+    connection: AsyncConnection[DictRow], statement: LiteralString, values: dict[str, Any]
+) -> bool:
+    return (await connection.execute(statement, values)).rowcount == 1
 
 
 async def load_sealed(

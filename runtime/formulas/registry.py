@@ -6,15 +6,15 @@ To add one, write its function in `operators/` and its line here.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 from runtime.formulas.operators.choice import case, map_value
-from runtime.formulas.operators.logic import all_of, any_of, evaluate_comparison
+from runtime.formulas.operators.logic import COMPARISONS, all_of, any_of, evaluate_comparison
 from runtime.formulas.operators.text import concat, tpl
 from runtime.formulas.operators.values import first_not_empty, plain, var
 from runtime.formulas.source import Operator
 
-__all__ = ["FORMULA_NAME", "NOT_OFFERED", "OPERATORS"]
+__all__ = ["NOT_OFFERED", "OPERATORS", "formula_name", "is_known_formula"]
 
 #: The formulas that are offered.
 OPERATORS: Final[dict[str, Operator]] = {
@@ -52,4 +52,26 @@ NOT_OFFERED: Final[frozenset[str]] = frozenset(
 )
 
 #: A first key that looks like this means a formula; "$", "$1" and "$.a" are plain keys.
-FORMULA_NAME: Final = re.compile(r"\$[A-Za-z_]")
+_LOOKS_LIKE_FORMULA: Final = re.compile(r"\$[A-Za-z_]")
+
+
+def formula_name(value: Any) -> str | None:
+    """Return the name of the formula that a value is meant to be, offered or not; else None.
+
+    The first key decides. `$eval` may also come after its operator: PostgreSQL's jsonb puts short
+    keys first, and would turn a stored comparison into plain data.
+    """
+    if not isinstance(value, dict):
+        return None
+    first = next(iter(value), None)
+    if not isinstance(first, str):
+        return None
+    if _LOOKS_LIKE_FORMULA.match(first):
+        return first
+    return "$eval" if first in COMPARISONS and "$eval" in value else None
+
+
+def is_known_formula(value: Any) -> bool:
+    """Return whether a value is one of the contract's formulas, offered or not."""
+    name = formula_name(value)
+    return name in OPERATORS or name in NOT_OFFERED

@@ -24,6 +24,9 @@ class State:
 #: A tuple, because `dict | list` is built anew at each check: 2 instead of 4 us for a request.
 _CONTAINERS = (dict, list)
 
+#: Characters of a key that a path shows.
+_SHOWN = 200
+
 #: A compiled part of a template: returns its value, or UNDEFINED.
 Step = Callable[[State], Any]
 
@@ -84,11 +87,13 @@ class Source:
 
     @property
     def path(self) -> str:
-        """Return the JSON pointer (RFC 6901) of this place."""
+        """Return the JSON pointer (RFC 6901) of this place; very long keys are cut short."""
         keys: list[str] = []
         place = self
         while place.parent is not None:
-            keys.append("/" + str(place.key).replace("~", "~0").replace("/", "~1"))
+            key = str(place.key)
+            key = key if len(key) <= _SHOWN else key[:_SHOWN] + "…"
+            keys.append("/" + key.replace("~", "~0").replace("/", "~1"))
             place = place.parent
         return "".join(reversed(keys))
 

@@ -1,8 +1,8 @@
 """Templates: JSON in which some objects are formulas. Compile once, evaluate for each run.
 
-An object is a formula if its first key is a formula's name; its other keys are ignored, but for
-the operator of `$eval`. In plain data, members and items that come out undefined are dropped, and
-an object or list that loses all of them becomes undefined itself; `{}`, `[]` and null stay.
+An object is a formula if its first key is a formula's name (`$eval` may come after its operator);
+its other keys are ignored. In plain data, members and items that come out undefined are dropped,
+and an object or list that loses all of them becomes undefined itself; `{}`, `[]` and null stay.
 
 Results are the caller's own, except what `$var` gives: that is the variables' value itself.
 
@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from runtime.errors import ConfigurationError
 from runtime.formulas.limits import MAX_DEPTH, MAX_NODES, Budget
-from runtime.formulas.registry import FORMULA_NAME, NOT_OFFERED, OPERATORS
+from runtime.formulas.registry import NOT_OFFERED, OPERATORS, formula_name
 from runtime.formulas.source import Source, State, Static, Step
 from runtime.formulas.undefined import UNDEFINED
 
@@ -83,8 +83,9 @@ class _Compiler:
         value = source.value
         self._count(source)
         if isinstance(value, dict):
-            if self.names_formula(value):
-                return self._formula(source)
+            name = formula_name(value)
+            if name is not None:
+                return self._formula(source, name)
             return _object_step({key: source.at(key).compile() for key in self._keys(source)})
         if isinstance(value, list):
             return _list_step([item.compile() for item in source.items()])
@@ -105,13 +106,9 @@ class _Compiler:
         return 1 + sum(map(self._measure, places))
 
     def names_formula(self, value: Any) -> bool:
-        if not isinstance(value, dict):
-            return False
-        first = next(iter(value), None)
-        return isinstance(first, str) and FORMULA_NAME.match(first) is not None
+        return formula_name(value) is not None
 
-    def _formula(self, source: Source) -> Step:
-        name = next(iter(source.value))
+    def _formula(self, source: Source, name: str) -> Step:
         operator = OPERATORS.get(name)
         if operator is not None:
             return operator(source.inside(name))

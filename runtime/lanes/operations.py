@@ -52,13 +52,11 @@ _FOLDER = Path(__file__).parent / "scripts"
 
 
 class Script:
-    """A Lua script: the shared state and moves, then its own part."""
+    """A Lua script: the shared state and moves, then the parts of its own."""
 
-    def __init__(self, name: str) -> None:
-        """Read `scripts/<name>.lua`."""
-        parts = ((_FOLDER / f"{part}.lua").read_text() for part in ("lanes", name))
-        self.name = name
-        self.text = "\n".join(parts)
+    def __init__(self, *parts: str) -> None:
+        """Read `scripts/<part>.lua`, one after the other."""
+        self.text = "\n".join((_FOLDER / f"{part}.lua").read_text() for part in ("lanes", *parts))
         #: The server's name for the text; it is not a secret.
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
@@ -74,7 +72,7 @@ class Operation(Generic[T]):
 
 
 _ENQUEUE = Script("enqueue")
-_EXCHANGE = Script("exchange")
+_EXCHANGE = Script("settle", "take", "exchange")
 _BEAT = Script("beat")
 _MANAGE = Script("manage")
 

@@ -37,13 +37,13 @@ FROM tenants WHERE workspace_id = %(workspace)s AND key = %(key)s
 
 _INSERT = """
 INSERT INTO tenants (id, workspace_id, key, name, fields, profile_at, last_active_at)
-VALUES (%(id)s, %(workspace)s, %(key)s, coalesce(%(name)s, %(key)s),
-        coalesce(%(fields)s, '{}'::jsonb), %(issued)s, now())
+VALUES (%(id)s, %(workspace)s, %(key)s::text, coalesce(%(name)s::text, %(key)s::text),
+        coalesce(%(fields)s::jsonb, '{}'::jsonb), %(issued)s, now())
 ON CONFLICT (workspace_id, key) DO NOTHING
 """
 
 _UPDATE = """
-UPDATE tenants SET name = coalesce(%(name)s, name), fields = coalesce(%(fields)s, fields),
+UPDATE tenants SET name = coalesce(%(name)s, name), fields = coalesce(%(fields)s::jsonb, fields),
     profile_at = %(issued)s, updated_at = now(), last_active_at = now()
 WHERE workspace_id = %(workspace)s AND key = %(key)s
   AND (profile_at IS NULL OR profile_at <= %(issued)s)
@@ -156,8 +156,6 @@ class Authenticator:
         return row["id"], row["archived_at"] is not None
 
 
-async def _find(
-    connection: AsyncConnection[DictRow], wanted: dict[str, Any]
-) -> DictRow | None:
+async def _find(connection: AsyncConnection[DictRow], wanted: dict[str, Any]) -> DictRow | None:
     cursor = await connection.execute(_FIND, wanted)
     return await cursor.fetchone()

@@ -129,7 +129,7 @@ def _is_for(jwk: Jwk, algorithm: str, key_id: str | None) -> bool:
     operations = jwk.get("key_ops")
     return (
         jwk.get("kty") in ("RSA", "EC", "OKP")
-        and "d" not in jwk  # a private key that somebody published proves nothing
+        and "d" not in jwk  # a published private key proves nothing, and is slow to rebuild
         and jwk.get("use", "sig") == "sig"
         and (operations is None or (isinstance(operations, list) and "verify" in operations))
         and jwk.get("alg", algorithm) == algorithm

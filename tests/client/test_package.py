@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import vesicle
 from vesicle import Vesicle
@@ -53,6 +54,17 @@ def test_type_checkers_tell_the_clients_apart():
     )
 
     assert done.returncode == 0, done.stdout
+
+
+def test_the_readmes_test_example_works():
+    """What the README tells a product's tests to do passes as it stands."""
+    example = (CLIENT / "README.md").read_text().split("```python\n")[2].split("```")[0]
+    names: dict[str, Any] = {}
+
+    exec(example, names)  # noqa: S102 - our own README
+
+    assert len(names["vesicle"].calls) == 1
+    names["vesicle"].close()
 
 
 def test_methods_document_themselves():

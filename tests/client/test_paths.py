@@ -199,3 +199,17 @@ def test_an_address_with_a_path_keeps_it(api):
         vesicle.tenant("acme").self()
 
     assert api.asked[0].target == "/vesicle/self"
+
+
+def test_loopback_is_never_asked_through_a_proxy(api, monkeypatch):
+    """A proxy in the environment, which could not reach this machine, is passed by."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    api.will(Reply())
+
+    with Vesicle(token="opaque", api_url=api.url) as vesicle:
+        vesicle.tenant("acme").self()
+
+    assert len(api.asked) == 1

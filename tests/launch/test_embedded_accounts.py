@@ -81,7 +81,7 @@ def test_wheels_below_a_closed_directory_work(tmp_path, make_home, monkeypatch):
             shutil.copytree(site / package, closed / package, symlinks=True)
     monkeypatch.setattr(binaries, "_site_of", lambda _package: [closed])
     home = make_home()
-    embedded = Embedded(home)
+    embedded = Embedded(home, durable=False)
     try:
         servers = embedded.up()
         assert urlsplit(servers.owner_url).hostname == "127.0.0.1"

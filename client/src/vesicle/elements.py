@@ -39,7 +39,7 @@ class Listed(Resource[D], Generic[D, R]):
     @listing
     def find_all(self, /, **filters: Filter) -> Pages[R]:
         """Iterate over everything that fits the filters; `async for` with an async client."""
-        return lambda cursor: self._page({"limit": PAGE_SIZE, **filters, "cursor": None})
+        return lambda cursor: self._page({"limit": PAGE_SIZE, **filters, "cursor": cursor})
 
     def _page(self, filters: Mapping[str, Filter]) -> Steps[Page[R]]:
         return read_page((yield from self._call("GET", self._path, query_of(filters))))

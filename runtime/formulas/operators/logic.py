@@ -13,14 +13,14 @@ from runtime.formulas.operators.members import compile_members
 from runtime.formulas.source import Source, State, Step
 from runtime.formulas.undefined import UNDEFINED, kind_of
 
-__all__ = ["all_of", "any_of", "evaluate_comparison", "has_item", "is_empty"]
+__all__ = ["COMPARISONS", "all_of", "any_of", "evaluate_comparison", "has_item", "is_empty"]
 
 #: Compares two values; the budget is asked first.
 Comparison = Callable[[Any, Any, Budget], bool]
 
 
 def evaluate_comparison(subject: Source) -> Step:
-    """`{"$eval": value, "is": operand}`: compare, by the operator that is the second key.
+    """`{"$eval": value, "is": operand}`: compare, by the operator that is the other key.
 
     The published evaluator takes an unknown or missing operator as true, so that a misspelt
     filter lets everything through. That is a mistake; here it is an error. So are two operators
@@ -28,16 +28,15 @@ def evaluate_comparison(subject: Source) -> Step:
     """
     formula = subject.parent
     assert formula is not None  # noqa: S101 - an argument always stands inside its formula
-    keys = list(formula.value)
-    known = [key for key in keys if key in _COMPARISONS]
-    if len(keys) == 1:
-        formula.refuse(f"$eval needs one of {_NAMES} after it.", found="no operator")
-    if keys[1] not in _COMPARISONS:
-        formula.refuse(f"$eval knows {_NAMES}.", found=f"the operator {keys[1][:100]!r}")
+    known = [key for key in formula.value if key in COMPARISONS]
+    if not known:
+        others = [repr(key)[:100] for key in formula.value if key != "$eval"]
+        found = f"the operator {others[0]}" if others else "no operator"
+        formula.refuse(f"$eval needs one of {', '.join(COMPARISONS)}.", found=found)
     if len(known) > 1:
         formula.refuse("$eval takes one operator; combine with $and.", found=" and ".join(known))
     place = formula.at(known[0])
-    compare, left = _COMPARISONS[known[0]], subject.compile_to_read()
+    compare, left = COMPARISONS[known[0]], subject.compile_to_read()
     right = place.compile_to_read()
     if known[0] not in _LIST_COMPARISONS:
         return lambda state: compare(left(state), right(state), state.budget)
@@ -119,7 +118,8 @@ def _empty(left: Any, _right: Any, _budget: Budget) -> bool:
     return is_empty(left)
 
 
-_COMPARISONS: dict[str, Comparison] = {
+#: The operators of `$eval`.
+COMPARISONS: dict[str, Comparison] = {
     "is": loosely_equal,
     "isNot": _opposite(loosely_equal),
     "oneOf": _one_of,
@@ -133,5 +133,5 @@ _COMPARISONS: dict[str, Comparison] = {
     "isEmpty": _empty,
     "isNotEmpty": _opposite(_empty),
 }
+#: Those whose operand is a list.
 _LIST_COMPARISONS = {"oneOf", "noneOf"}
-_NAMES = ", ".join(_COMPARISONS)

@@ -3,7 +3,6 @@
 -- Returns {1 if messages wait, ms until the next delayed one is due or -1, ids that it holds ...}.
 
 local consumer, timeout = ARGV[1], tonumber(ARGV[2])
-local now = now_us()
 local now_ms = math.floor(now / 1000)
 
 -- After a time in which nobody could beat (the server stood still, its clock jumped, no consumer
@@ -19,6 +18,6 @@ for _, silent in ipairs(call('ZRANGE', BEATS, '-inf', now_ms - timeout, 'BYSCORE
   release(silent)
 end
 
-local reply = { call('EXISTS', QUEUE.ready), next_due_ms(now) }
+local reply = { call('EXISTS', QUEUE.ready), next_due_ms() }
 for _, id in ipairs(call('HKEYS', held_key(consumer))) do reply[#reply + 1] = id end
 return reply

@@ -26,6 +26,8 @@ local DEAD_LIMIT = 10000          -- dead letters kept, the newest
 local PROMOTE_LIMIT = 200         -- due messages moved to their lanes by one call
 
 local call = redis.call
+local time = call('TIME')
+local now = time[1] * 1000000 + time[2]   -- in microseconds
 
 local function key(name)
   return KEYS[1] .. ':' .. name
@@ -33,11 +35,6 @@ end
 
 local MESSAGES, DELAYED, BEATS = key('messages'), key('delayed'), key('beats')
 local TRIES, WAKE = key('tries'), key('wake')
-
-local function now_us()
-  local time = call('TIME')
-  return time[1] * 1000000 + time[2]
-end
 
 local function split(record)
   return string.match(record, '^([^\31]*)\31([^\31]*)\31')
@@ -140,7 +137,7 @@ local function wake()
   if call('EXISTS', WAKE) == 0 then call('RPUSH', WAKE, '1') end
 end
 
-local function next_due_ms(now)
+local function next_due_ms()
   local first = call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')
   if not first[1] then return -1 end
   return math.max(0, math.ceil(first[2] - now / 1000))

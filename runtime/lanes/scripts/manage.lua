@@ -20,7 +20,7 @@ local ASKED = {
   lane = function(workspace, tenant)
     local lane = lane_key(workspace, tenant)
     local first = call('ZRANGE', lane, 0, 0, 'WITHSCORES')
-    local waited = first[1] and math.max(0, math.floor((now_us() - first[2]) / 1000)) or -1
+    local waited = first[1] and math.max(0, math.floor((now - first[2]) / 1000)) or -1
     return { call('ZCARD', lane), waited }
   end,
 

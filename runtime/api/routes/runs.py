@@ -1,0 +1,113 @@
+"""Looking at runs and stopping them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import Response
+
+from runtime import jsontext
+from runtime.api.answers import JsonAnswer
+from runtime.api.caller import AnyCaller, Caller
+from runtime.api.running import wait_for
+from runtime.api.services import Services, services_of
+from runtime.changes import announce_stop
+from runtime.errors import BadRequestError, NotFoundError, RunStoppedError
+from runtime.keys import open_cursor, seal_cursor
+from runtime.runs.read import RunFilter, list_runs, public_run, stop_run
+from runtime.waiting import tell_ended
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["runs"])
+
+ServicesHere = Annotated[Services, Depends(services_of)]
+
+#: Seconds that GET /runs/{id}?wait= may ask for.
+_LONGEST_WAIT = 60.0
+
+
+@router.get("/runs")
+async def get_runs(
+    caller: AnyCaller,
+    services: ServicesHere,
+    status: str | None = None,
+    kind: str | None = None,
+    tenant_id: Annotated[str | None, Query(alias="tenantId")] = None,
+    action_id: Annotated[str | None, Query(alias="actionId")] = None,
+    connection_id: Annotated[str | None, Query(alias="connectionId")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    cursor: str | None = None,
+) -> Response:
+    """List runs, the newest first: a tenant's own, or the workspace's for a manager."""
+    key = services.root.derive("cursor")
+    place = _cursor_context(caller)
+    before = None
+    if cursor not in (None, "", "0"):
+        before = UUID(open_cursor(key, str(cursor), *place)["before"])
+    wanted = RunFilter(
+        status=status,
+        kind=kind,
+        tenant_id=_as_id(tenant_id, "tenantId"),
+        element_id=_as_id(action_id, "actionId"),
+        connection_id=_as_id(connection_id, "connectionId"),
+        before=before,
+        limit=limit,
+    )
+    async with services.database.transaction(caller.scope) as connection:
+        rows = await list_runs(connection, caller.scope, wanted)
+    body: dict[str, Any] = {"items": [public_run(row) for row in rows[:limit]]}
+    if len(rows) > limit:
+        body["cursor"] = seal_cursor(key, {"before": str(rows[limit - 1]["id"])}, *place)
+    return JsonAnswer(body)
+
+
+@router.get("/runs/{run_id}")
+async def get_run(
+    run_id: str,
+    caller: AnyCaller,
+    services: ServicesHere,
+    wait: Annotated[float, Query(ge=0, le=_LONGEST_WAIT)] = 0,
+) -> Response:
+    """Return a run, after waiting up to `wait` seconds for its end."""
+    row = await wait_for(services, caller, _existing(run_id), wait)
+    return JsonAnswer(public_run(row))
+
+
+@router.post("/runs/{run_id}/stop")
+async def post_stop(run_id: str, caller: AnyCaller, services: ServicesHere) -> Response:
+    """Stop a run. One that has ended stays as it ended."""
+    stopped = _existing(run_id)
+    error = jsontext.dumps(RunStoppedError().body())
+    async with services.database.transaction(caller.scope) as connection:
+        result = await stop_run(connection, stopped, error)
+    if result == "unknown":
+        raise NotFoundError(f"There is no run {run_id}.")
+    if result == "stopping":
+        await announce_stop(services.redis, stopped)
+    elif result == "stopped":
+        await tell_ended(services.redis, [stopped])
+    row = await wait_for(services, caller, stopped, 2.0 if result == "stopping" else 0.0)
+    return JsonAnswer(public_run(row))
+
+
+def _cursor_context(caller: Caller) -> tuple[str, ...]:
+    return "runs", str(caller.workspace_id), str(caller.tenant_id)
+
+
+def _existing(run_id: str) -> UUID:
+    try:
+        return UUID(run_id)
+    except ValueError:
+        raise NotFoundError(f"There is no run {run_id[:100]!r}.") from None
+
+
+def _as_id(value: str | None, name: str) -> UUID | None:
+    if value is None:
+        return None
+    try:
+        return UUID(value)
+    except ValueError:
+        raise BadRequestError(f"{name} is not an id.", data={"query": name}) from None

@@ -1,0 +1,71 @@
+"""Runs the clock process: each duty at its own pace, none in the way of another."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from runtime.clock import monotonic
+from runtime.db import Database
+from runtime.dispatch import Dispatch
+from runtime.health import serve_health
+from runtime.keys import load_root_key
+from runtime.lanes.client import connect
+from runtime.settings import Settings
+from runtime.stamps import MessageStamps
+from scheduler.relay import relay
+from scheduler.upkeep import ensure_partitions, forget_expired_keys, release_orphans
+
+__all__ = ["run_scheduler"]
+
+log = structlog.get_logger()
+
+#: A scheduler whose duties have not succeeded for this many seconds is not ready.
+_STALE = 60.0
+
+
+class _Duties:
+    """Does things again and again, and knows when the last one went well."""
+
+    def __init__(self) -> None:
+        self.last_success = monotonic()
+
+    def is_well(self) -> bool:
+        return monotonic() - self.last_success < _STALE
+
+    async def every(self, seconds: float, duty: Callable[[], Awaitable[object]]) -> None:
+        name = getattr(duty, "__name__", "duty")
+        while True:
+            try:
+                await duty()
+                self.last_success = monotonic()
+            except Exception as error:
+                log.exception("duty.failed", duty=name, error=type(error).__name__)
+            await asyncio.sleep(seconds)
+
+
+async def run_scheduler(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    root = load_root_key(settings)
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    async with contextlib.AsyncExitStack() as stack:
+        database = await stack.enter_async_context(Database(settings, root, ["scheduler"], size=4))
+        redis = connect(settings.required_redis_url())
+        stack.push_async_callback(redis.aclose)
+        dispatch = Dispatch(redis, MessageStamps(root))
+        duties = _Duties()
+        await stack.enter_async_context(serve_health(settings.health_port, duties.is_well))
+        for seconds, duty in (
+            (2.0, lambda: relay(database, dispatch)),
+            (60.0, lambda: release_orphans(database)),
+            (600.0, lambda: forget_expired_keys(database)),
+            (3600.0, lambda: ensure_partitions(database)),
+        ):
+            stack.callback(asyncio.create_task(duties.every(seconds, duty)).cancel)
+        await stop.wait()

@@ -1,0 +1,40 @@
+"""Functions that the tests' worker registers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from runtime.functions.registry import FunctionContext
+
+
+async def echo(given: Any, context: FunctionContext) -> Any:
+    """Return the input and the tenant's key."""
+    return {"given": given, "tenant": context.tenant["key"]}
+
+
+async def sleep(given: dict[str, float]) -> str:
+    """Wait for the seconds that are given."""
+    await asyncio.sleep(given["seconds"])
+    return "slept"
+
+
+def fail(given: Any) -> None:
+    """Raise something with a text that nobody may see."""
+    message = f"secret: {given}"
+    raise ValueError(message)
+
+
+async def deals(given: dict[str, Any], context: FunctionContext) -> Any:
+    """Call the connected app."""
+    assert context.call is not None
+    return await context.call("/api/deals", query={"limit": given["limit"]})
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "echo": echo,
+    "sleep": sleep,
+    "fail": fail,
+    "deals": deals,
+}

@@ -1,0 +1,86 @@
+"""What dramatiq's command line imports: one worker process, assembled.
+
+Importing it reads the settings and the keys, and connects to nothing yet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from dramatiq import MessageProxy, Middleware
+
+from runtime import logs
+from runtime.credentials.vault import load_vault
+from runtime.keys import load_root_key
+from runtime.lanes.messages import QueuedMessage
+from runtime.settings import Settings, settings
+from runtime.stamps import MessageStamps
+from workers.actors import declare_actors
+from workers.broker import LaneBroker
+from workers.consumer import LoopConsumer
+from workers.delivery import Delivery
+from workers.letters import Letter, Letters
+from workers.main import build_broker
+from workers.process import WorkerProcess
+from workers.stamp import stamp_check
+
+__all__ = ["assemble", "broker"]
+
+
+class DeadLetters(Middleware):
+    """Puts every message that was refused on record."""
+
+    def __init__(self, letters: Letters) -> None:
+        """Hand letters over here."""
+        self._letters = letters
+
+    def after_nack(self, broker: object, message: MessageProxy) -> None:  # noqa: ARG002 - dramatiq's signature
+        """Take a refused message."""
+        assert isinstance(message, Delivery)  # noqa: S101 - our consumers make no other
+        self._letters.add(
+            Letter(
+                message.lane_id,
+                message.queue_name,
+                message.actor_name,
+                message.reason(),
+                message.encode().decode(errors="replace"),
+            )
+        )
+
+
+def assemble(config: Settings) -> tuple[LaneBroker, WorkerProcess]:
+    """Return the broker with its actors, and the process in which they run."""
+    root = load_root_key(config)
+    process = WorkerProcess(config, root, load_vault(config))
+
+    def quarantine(message: QueuedMessage, reason: str) -> None:
+        text = message.payload.decode(errors="replace")
+        process.letters.add(Letter(message.message_id, "", None, f"unreadable: {reason}", text))
+
+    @asynccontextmanager
+    async def lifespan(consumer: LoopConsumer) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(process.open(lambda: consumer.ready))
+            yield
+
+    made = build_broker(
+        config.required_redis_url(),
+        verify=stamp_check(MessageStamps(root)),
+        lifespan=lifespan,
+        quarantine=quarantine,
+    )
+    made.add_middleware(DeadLetters(process.letters))
+    declare_actors(made, process)
+    return made, process
+
+
+def __getattr__(name: str) -> LaneBroker:
+    # Built when dramatiq asks for it, so that tests can import this module without a server.
+    if name == "broker":
+        logs.configure(settings())
+        made, _ = assemble(settings())
+        globals()["broker"] = made
+        return made
+    raise AttributeError(name)

@@ -1,0 +1,82 @@
+"""What one worker process works with, opened on its event loop and closed at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from redis.asyncio import Redis
+
+from runtime.actions.perform import Performer
+from runtime.actions.prepared import Preparer
+from runtime.actions.refresh import Refresher
+from runtime.changes import listen
+from runtime.connectors.client import OutboundClient
+from runtime.connectors.egress import EgressPolicy
+from runtime.credentials.vault import Vault
+from runtime.db import Database
+from runtime.execution import Execution
+from runtime.functions.registry import Functions
+from runtime.keys import RootKey
+from runtime.lanes.client import connect
+from runtime.runs.holder import Holder
+from runtime.settings import Settings
+from workers.health import serve_health
+from workers.letters import Letters
+
+__all__ = ["WorkerProcess"]
+
+
+@dataclass(slots=True)
+class WorkerProcess:
+    """The parts of a worker. Actors find the execution here while the process is open."""
+
+    settings: Settings
+    root: RootKey
+    vault: Vault
+    functions: Functions | None = None
+    execution: Execution | None = None
+    letters: Letters = field(default_factory=Letters)
+
+    @asynccontextmanager
+    async def open(self, ready: Callable[[], bool]) -> AsyncIterator[None]:
+        """Open everything that runs need; `ready` says whether the consumer can take work."""
+        settings, redis_url = self.settings, self.settings.required_redis_url()
+        async with contextlib.AsyncExitStack() as stack:
+            database = await stack.enter_async_context(Database(settings, self.root, ["worker"]))
+            redis = connect(redis_url)
+            stack.push_async_callback(redis.aclose)
+            listening = Redis.from_url(redis_url, socket_timeout=None)
+            stack.push_async_callback(listening.aclose)
+            client = OutboundClient(
+                EgressPolicy(settings.egress_allow, http=settings.egress_http),
+                timeout=settings.call_timeout,
+                max_response=settings.max_response,
+            )
+            stack.push_async_callback(client.close)
+            functions = self.functions or Functions.registered(threads=settings.threads)
+            preparer = Preparer(database, self.vault)
+            holder = Holder(database, lease=settings.lease)
+            self.execution = Execution(
+                database=database,
+                redis=redis,
+                preparer=preparer,
+                performer=Performer(
+                    database,
+                    client,
+                    functions,
+                    preparer,
+                    Refresher(database, self.vault, client),
+                ),
+                holder=holder,
+                lease=settings.lease,
+            )
+            await stack.enter_async_context(self.letters.kept_in(database))
+            await stack.enter_async_context(serve_health(settings.health_port, ready))
+            for work in (holder.keep(), listen(listening, preparer.forget, holder.stop)):
+                stack.callback(asyncio.create_task(work).cancel)
+            yield
+
