@@ -44,6 +44,7 @@ class ConnectionPool:
         self._idle_count = 0
         self._open: set[HttpConnection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
     async def acquire(
         self, location: Location, partition: str, *, fresh: bool = False
@@ -55,6 +56,7 @@ class ConnectionPool:
         """
         await self._turns.acquire()
         try:
+            self._refuse_if_closed()
             idle = None if fresh else self._take(location, partition)
             return idle or await self._connect(location)
         except BaseException:
@@ -76,6 +78,7 @@ class ConnectionPool:
 
     async def close(self) -> None:
         """Close every connection, the used ones too."""
+        self._is_closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
         self._idle.clear()
@@ -85,6 +88,12 @@ class ConnectionPool:
         if ending:
             await asyncio.wait(ending, timeout=_CLOSE_PATIENCE)
         self._dialer.close()
+
+    def _refuse_if_closed(self) -> None:
+        if self._is_closed:
+            raise ConnectionFailedError(
+                "This process is stopping and calls nobody any more.", data={"reason": "closed"}
+            )
 
     def _take(self, location: Location, partition: str) -> HttpConnection | None:
         """Return the idle connection that was used last: it is the likeliest to be alive."""

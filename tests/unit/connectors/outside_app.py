@@ -22,8 +22,6 @@ class Asked:
     connection: int
     #: Whether the client has hung up since.
     is_over: Callable[[], bool]
-    #: Whether the client has hung up since.
-    is_over: Callable[[], bool]
 
 
 Answer = Callable[[Asked, asyncio.StreamWriter], Awaitable[bytes | None] | bytes | None]

@@ -11,6 +11,7 @@ import pytest
 from runtime.connectors.client import OutboundClient, OutboundRequest
 from runtime.connectors.egress import UNREACHABLE, EgressPolicy
 from runtime.errors import ConfigurationError, ConnectionFailedError, EgressDeniedError
+from tests.unit.connectors.hostile_urls import HOSTILE
 
 #: Names that resolve in these tests, and the addresses that DNS gives for them.
 DNS = {
@@ -26,108 +27,6 @@ DNS = {
     "metadata.google.internal": ["169.254.169.254"],
     "127.0.0.1.nip.io": ["127.0.0.1"],
 }
-
-HOSTILE = [
-    # IPv4 spelled so that getaddrinfo understands it and a naive check does not
-    "https://2130706433/",
-    "https://0x7f000001/",
-    "https://0x7f.1/",
-    "https://0x7F.0x0.0x0.0x1/",
-    "https://017700000001/",
-    "https://0177.0.0.1/",
-    "https://127.1/",
-    "https://127.0.1/",
-    "https://0/",
-    "https://127.0.0.0x1/",
-    "https://127.0.0.1./",
-    "https://example.0x7f/",
-    "https://1.2.3.4.5/",
-    # plain private, local and reserved IPv4
-    "https://127.0.0.1/",
-    "https://127.255.255.254/",
-    "https://0.0.0.0/",
-    "https://10.0.0.1/",
-    "https://172.31.255.255/",
-    "https://192.168.1.1/",
-    "https://100.64.0.1/",
-    "https://198.18.0.1/",
-    "https://192.0.2.1/",
-    "https://224.0.0.1/",
-    "https://255.255.255.255/",
-    # metadata services
-    "https://169.254.169.254/latest/meta-data/",
-    "https://100.100.100.200/",
-    "https://168.63.129.16/",
-    "https://[fd00:ec2::254]/",
-    "https://metadata.google.internal/",
-    "https://metadata.example/",
-    # IPv6, and IPv4 inside IPv6
-    "https://[::1]/",
-    "https://[::]/",
-    "https://[::ffff:127.0.0.1]/",
-    "https://[::ffff:7f00:1]/",
-    "https://[::127.0.0.1]/",
-    "https://[64:ff9b::7f00:1]/",
-    "https://[64:ff9b:1::a00:1]/",
-    "https://[2002:7f00:1::]/",
-    "https://[2001:0:7f00:1::]/",
-    "https://[fe80::1]/",
-    "https://[fe80::1%25lo]/",
-    "https://[fec0::1]/",
-    "https://[fc00::1]/",
-    "https://[ff02::1]/",
-    "https://[2001:db8::1]/",
-    "https://[3fff::1]/",
-    "https://[5f00::1]/",
-    # letters and digits of other alphabets
-    "https://\uff11\uff12\uff17.0.0.1/",
-    "https://\u2460\u2461\u2466.0.0.1/",
-    "https://127\u30020\u30020\u30021/",
-    "https://loc\u24d0lhost/",
-    "https://\u0661\u0662\u0667.0.0.1/",
-    "http\u017f://public.example/",
-    "https://xn--iwa.example-\u00ad/",
-    # names that lead inside
-    "https://localhost/",
-    "https://LOCALHOST/",
-    "https://localhost./",
-    "https://localhost.localdomain/",
-    "https://127.0.0.1.nip.io/",
-    "https://inside.example/",
-    "https://mixed.example/",
-    "https://mapped.example/",
-    "https://crm.corp/",
-    "https://api.localhost/",
-    "https://database/",
-    # who is the host here?
-    "https://public.example@127.0.0.1/",
-    "https://127.0.0.1@public.example/",
-    "https://user:password@public.example/",
-    "https://public.example:443@127.0.0.1/",
-    "https://public.example\\@127.0.0.1/",
-    "https://public.example\\.127.0.0.1/",
-    "https://127.0.0.1#@public.example/",
-    "https://public.example%00.127.0.0.1/",
-    "https://pub lic.example/",
-    "https://public.example\r\nhost: 127.0.0.1/",
-    "https://_.public.example/",
-    "https:///127.0.0.1/",
-    "https://",
-    # other protocols and ports
-    "http://public.example/",
-    "https://public.example:22/",
-    "https://public.example:6379/",
-    "https://public.example:0/",
-    "https://public.example:65536/",
-    "https://public.example:443:80/",
-    "file:///etc/passwd",
-    "gopher://127.0.0.1:6379/_FLUSHALL",
-    "ftp://public.example/",
-    "//public.example/",
-    "unix:///run/docker.sock",
-    "public.example",
-    "",
-]
 
 
 @pytest.fixture

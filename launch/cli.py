@@ -1,0 +1,163 @@
+"""The server's command line: `vesicle …`."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from runtime import logs
+from runtime.errors import VesicleError
+from runtime.settings import Settings, settings
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Vesicle runs a product's integrations for each of its tenants.",
+)
+console = Console(highlight=False)
+
+
+def main() -> NoReturn:
+    """Run the command; an error of ours is a sentence and exit code 1, not a traceback."""
+    try:
+        app()
+    except VesicleError as error:
+        Console(stderr=True, highlight=False).print(f"[red]vesicle:[/red] {error.message}")
+        sys.exit(1)
+    sys.exit(0)
+
+
+@app.command()
+def up() -> None:
+    """Start everything on this machine, show it at work, and serve until Ctrl-C."""
+    from launch.at_work import at_work
+    from launch.supervisor import run_until_signal
+
+    with at_work(_quiet(), console) as shown:
+        console.print("\n[bold]Serving.[/bold] Ctrl-C stops everything that was started.")
+        run_until_signal(shown.running.tend)
+        console.print("\nstopping …")
+    console.print("stopped")
+
+
+@app.command()
+def demo() -> None:
+    """Do what `up` does, check what it printed, and stop."""
+    from launch.at_work import at_work
+    from launch.demo import check
+
+    with at_work(_quiet(), console) as shown:
+        for promise in check(shown.vesicle, shown.running.crm_url, shown.runs):
+            console.print(f"  [green]✓[/green] {promise}")
+    console.print("[bold green]The demo holds.[/bold green]")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database named by DATABASE_URL to this version, and load the universe."""
+    from launch.production import release
+
+    release(settings(), console)
+
+
+@app.command()
+def api(port: Annotated[int | None, typer.Option(help="Instead of VESICLE_PORT.")] = None) -> None:
+    """Serve the HTTP API."""
+    import uvicorn
+
+    from runtime.api.app import create_app
+
+    config = _logged()
+    uvicorn.run(
+        create_app(config),
+        host=config.host,
+        port=port or config.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(config.grace),
+    )
+
+
+@app.command()
+def worker(
+    processes: Annotated[int, typer.Option(help="Worker processes.")] = 1,
+    queues: Annotated[str, typer.Option(help="Only these queues, by comma.")] = "",
+) -> None:
+    """Run a worker."""
+    from workers.main import run_worker
+
+    run_worker(processes, queues=[name for name in queues.split(",") if name])
+
+
+@app.command()
+def scheduler() -> None:
+    """Run the clock process."""
+    from scheduler.main import run_scheduler
+
+    asyncio.run(run_scheduler(_logged()))
+
+
+@app.command()
+def env() -> None:
+    """Print the running instance's addresses and secrets, ready for `eval`."""
+    from launch.instance import Instance
+
+    for name, value in Instance.running(settings().home).as_environment().items():
+        print(f"export {name}={shlex.quote(value)}")
+
+
+@app.command()
+def token(
+    tenant: Annotated[str | None, typer.Option(help="The tenant's key.")] = None,
+    name: Annotated[str | None, typer.Option(help="The tenant's name.")] = None,
+    admin: Annotated[bool, typer.Option("--admin", help="For the workspace's management.")] = False,
+    lifetime: Annotated[int, typer.Option(help="Seconds.")] = 7200,
+) -> None:
+    """Print an access token of the running instance's workspace."""
+    from launch.instance import Instance
+    from runtime.tenants.tokens import mint
+
+    if admin == (tenant is not None):
+        raise typer.BadParameter("give either --tenant KEY or --admin")
+    instance = Instance.running(settings().home)
+    print(
+        mint(
+            instance.workspace_key,
+            instance.workspace_secret,
+            tenant_key=tenant,
+            name=name,
+            admin=admin,
+            lifetime=lifetime,
+        )
+    )
+
+
+@app.command()
+def doctor() -> None:
+    """Check roles, policies, keys and broker, and say what is wrong."""
+    from launch.doctor import examine
+
+    if not asyncio.run(examine(_quiet(), console)):
+        raise typer.Exit(1)
+
+
+def _logged() -> Settings:
+    config = settings()
+    logs.configure(config)
+    return config
+
+
+def _quiet() -> Settings:
+    # What a person looks at has no log lines in between; the processes' logs are in files.
+    config = settings()
+    logs.configure(config.model_copy(update={"log_format": "console", "log_level": "WARNING"}))
+    return config

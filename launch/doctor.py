@@ -1,0 +1,179 @@
+"""`vesicle doctor`: looks at everything that an instance stands on, and says what is wrong."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import cast
+
+import psycopg
+from psycopg.rows import dict_row
+from pydantic import SecretStr
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from rich.console import Console
+from sqlalchemy import create_engine, text
+from sqlmodel import SQLModel
+
+from launch.instance import Instance
+from models import policies  # the package registers every table
+from runtime.credentials.vault import load_vault
+from runtime.db import refuse_privileged, role_url
+from runtime.errors import ConfigurationError, VesicleError
+from runtime.keys import RootKey, load_root_key
+from runtime.lanes.client import TROUBLE, connect
+from runtime.settings import ROLES, Settings
+
+__all__ = ["examine"]
+
+#: Oldest server versions that have what the scripts use.
+_OLDEST_REDIS, _OLDEST_VALKEY = (7, 2), (8, 0)
+_OLDEST_POSTGRES = 15
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; `fault` says what to do about it, None that it is well."""
+
+    what: str
+    fault: str | None = None
+
+
+async def examine(settings: Settings, console: Console) -> bool:
+    """Print every finding; return whether all is well."""
+    well = True
+    async for finding in _findings(_of_instance(settings)):
+        if finding.fault is None:
+            console.print(f"  [green]✓[/green] {finding.what}")
+        else:
+            well = False
+            console.print(f"  [red]✗[/red] {finding.what}: {finding.fault}")
+    console.print("[green]All is well.[/green]" if well else "[red]Something is wrong.[/red]")
+    return well
+
+
+def _of_instance(settings: Settings) -> Settings:
+    """Return the settings with the servers of the instance that runs here, if none are named."""
+    if settings.database_url is not None and settings.redis_url is not None:
+        return settings
+    instance = Instance.running(settings.home)
+    given = {
+        "database_url": SecretStr(instance.database_url),
+        "redis_url": SecretStr(instance.redis_url),
+    }
+    return settings.model_copy(update=given)
+
+
+async def _findings(settings: Settings) -> AsyncIterator[Finding]:
+    root: RootKey | None = None
+    try:
+        root = load_root_key(settings)
+        yield Finding("root key")
+    except VesicleError as error:
+        yield Finding("root key", error.message)
+    try:
+        vault = load_vault(settings)
+        owner = uuid.uuid4()
+        key = vault.new_data_key(owner)
+        sealed = vault.seal(
+            key, owner, workspace=owner, subject=owner, field="doctor", plaintext=b"well"
+        )
+        vault.open(key, owner, workspace=owner, subject=owner, field="doctor", sealed=sealed)
+        yield Finding("master key seals and opens")
+    except VesicleError as error:
+        yield Finding("master key", error.message)
+    if root is not None:
+        for role in ROLES:
+            yield await _role(role_url(settings, root, role), role)
+    for finding in _database(settings):
+        yield finding
+    async for finding in _broker(settings):
+        yield finding
+
+
+async def _role(url: str, role: str) -> Finding:
+    what = f"database login vesicle_{role}"
+    try:
+        async with await psycopg.AsyncConnection.connect(
+            url, row_factory=dict_row, connect_timeout=5
+        ) as connection:
+            await refuse_privileged(connection)
+    except ConfigurationError as error:
+        return Finding(what, error.message)
+    except psycopg.OperationalError:
+        return Finding(what, "cannot log in; run `vesicle migrate` with this root key")
+    return Finding(what)
+
+
+def _database(settings: Settings) -> list[Finding]:
+    """Look at the tables as their owner, and change nothing."""
+    assert settings.database_url is not None  # noqa: S101 - `_of_instance` has seen to it
+    url = settings.database_url.get_secret_value()
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
+    try:
+        with engine.connect() as connection:
+            version = connection.execute(text("show server_version_num")).scalar_one()
+            major = int(version) // 10_000
+            found = [
+                Finding(
+                    f"PostgreSQL {major}",
+                    None if major >= _OLDEST_POSTGRES else f"at least {_OLDEST_POSTGRES} is needed",
+                )
+            ]
+            changes = policies.sync(connection)
+            connection.rollback()
+            found.append(
+                Finding(
+                    f"row security and policies on {len(SQLModel.metadata.tables)} tables",
+                    f"{changes} differ; run `vesicle migrate`" if changes else None,
+                )
+            )
+            ahead = connection.execute(
+                text(
+                    "select to_regclass('runs_' || to_char(now() + interval '1 month', 'YYYY_MM'))"
+                )
+            ).scalar_one()
+            missing = None if ahead else "missing for next month; is the scheduler running?"
+            found.append(Finding("partitions", missing))
+            return found
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
+        return [Finding("database tables", f"{type(error).__name__}; run `vesicle migrate`")]
+    finally:
+        engine.dispose()
+
+
+async def _broker(settings: Settings) -> AsyncIterator[Finding]:
+    redis = connect(settings.required_redis_url())
+    try:
+        info = cast("dict[str, str]", await redis.info("server"))
+        yield _version(info)
+        policy = await _config(redis, "maxmemory-policy")
+        yield Finding(
+            f"maxmemory-policy {policy}",
+            None
+            if policy in ("noeviction", "unknown")
+            else "must be noeviction: another policy throws away queued messages",
+        )
+        guarded = await _config(redis, "requirepass")
+        yield Finding("broker password", None if guarded else "none is set: set requirepass")
+    except TROUBLE as error:
+        yield Finding("broker", f"cannot be reached ({type(error).__name__}); check REDIS_URL")
+    finally:
+        await redis.aclose()
+
+
+def _version(info: dict[str, str]) -> Finding:
+    name = "Valkey" if "valkey_version" in info else "Redis"
+    version = str(info.get("valkey_version") or info.get("redis_version"))
+    oldest = _OLDEST_VALKEY if name == "Valkey" else _OLDEST_REDIS
+    parts = tuple(int(part) for part in version.split(".")[:2])
+    needed = f"at least {'.'.join(map(str, oldest))} is needed"
+    return Finding(f"{name} {version}", None if parts >= oldest else needed)
+
+
+async def _config(redis: Redis, name: str) -> str:
+    try:
+        return str((await redis.config_get(name)).get(name, ""))
+    except RedisError:
+        return "unknown"  # hosted servers often forbid CONFIG

@@ -1,0 +1,155 @@
+"""The sample workspace: two tenants, each with its own account and its own way of an action.
+
+Everything here goes through the public client, as a product's backend would do it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from launch.instance import Instance
+from vesicle import ManagerScope, NotFound, TenantScope, Vesicle
+
+__all__ = ["ACTION", "TENANTS", "Shown", "run_for_both", "seed", "show"]
+
+ACTION = "list-deals"
+
+
+@dataclass(frozen=True)
+class SampleTenant:
+    """A tenant of the sample, its key in the outside app, and what it adapts."""
+
+    key: str
+    name: str
+    api_key: str
+    customisation: dict[str, Any]
+    #: What the customisation is, for a reader.
+    wish: str
+
+
+TENANTS = (
+    SampleTenant(
+        "customer-123",
+        "Acme Corp",
+        "crm-acme-key",
+        {"config": {"request": {"query": {"stage": "won"}}}},
+        "only deals that are won",
+    ),
+    SampleTenant(
+        "customer-456",
+        "Globex",
+        "crm-globex-key",
+        {"config": {"request": {"query": {"limit": 2}}}, "timeout": 20},
+        "two deals at a time, within 20 s",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one tenant's run brought."""
+
+    tenant: SampleTenant
+    deals: list[dict[str, Any]]
+    #: Path -> (value, layer) where the layer is not the universe.
+    adapted: dict[str, tuple[Any, str]]
+    cost: dict[str, float]
+    run_id: str
+    milliseconds: float
+
+
+def seed(vesicle: Vesicle, crm_url: str) -> None:
+    """Set the workspace up; doing it again changes nothing."""
+    admin = vesicle.admin()
+    _ensure_integration(admin, crm_url)
+    for tenant in TENANTS:
+        scope = vesicle.tenant(tenant.key, name=tenant.name)
+        if not scope.connections.find(integration_key="crm").items:
+            scope.connections.create(
+                {
+                    "integrationKey": "crm",
+                    "name": f"{tenant.name}'s CRM",
+                    "credentials": {"apiKey": tenant.api_key},
+                }
+            )
+        if not scope.action(ACTION).get().get("isCustomized"):
+            scope.action(ACTION).patch(tenant.customisation)
+
+
+def _ensure_integration(admin: ManagerScope, crm_url: str) -> None:
+    try:
+        admin.integration("crm").patch({"parameters": {"baseUri": crm_url}})
+    except NotFound:
+        admin.integrations.create(
+            {
+                "key": "crm",
+                "name": "Sample CRM",
+                "connectorKey": "crm",
+                "parameters": {"baseUri": crm_url},
+            }
+        )
+    if not admin.action(ACTION).get(layer="effective", explain=True).get("isCustomized"):
+        admin.action(ACTION).patch({"config": {"request": {"query": {"limit": 5}}}})
+
+
+def run_for_both(vesicle: Vesicle) -> list[Shown]:
+    """Run the same action for both tenants."""
+    return [_run_for(vesicle.tenant(tenant.key, name=tenant.name), tenant) for tenant in TENANTS]
+
+
+def _run_for(scope: TenantScope, tenant: SampleTenant) -> Shown:
+    result = scope.action(ACTION).run({})
+    effective = scope.action(ACTION).get(layer="effective", explain=True)
+    record = next(
+        each
+        for each in scope.activity.find(limit=20).items
+        if result.run_id in (each.get("runId"), each.get("actionRunId"), each.get("id"))
+    )
+    return Shown(
+        tenant,
+        result.output["deals"],
+        {
+            path: (_at(effective, path), layer)
+            for path, layer in effective["explain"].items()
+            if layer != "universe"
+        },
+        record.get("credits") or {},
+        result.run_id,
+        float(record.get("duration") or 0),
+    )
+
+
+def _at(document: Any, pointer: str) -> Any:
+    for step in pointer.split("/")[1:]:
+        document = document[step.replace("~1", "/").replace("~0", "~")]
+    return document
+
+
+def show(instance: Instance, crm_url: str, shown: list[Shown], console: Console) -> None:
+    """Print what each tenant got, and why it got that."""
+    table = Table(title=f"{ACTION}, run for two tenants", title_justify="left", show_lines=True)
+    for heading in ("tenant", "wanted", "got", "adapted at", "cost"):
+        table.add_column(heading)
+    for each in shown:
+        first = each.deals[0]["title"] if each.deals else "-"
+        adapted = "\n".join(
+            f"{path} = {value!r} [dim]← {layer}[/dim]"
+            for path, (value, layer) in each.adapted.items()
+        )
+        cost = "\n".join(f"{units:g} {name}" for name, units in each.cost.items())
+        table.add_row(
+            f"[bold]{each.tenant.name}[/bold]\n{each.tenant.key}",
+            each.tenant.wish,
+            f"{len(each.deals)} deals, such as\n{first}",
+            adapted,
+            f"{cost}\n{each.milliseconds:.0f} ms",
+        )
+    console.print(table)
+    console.print(f"  API        {instance.api_url}  [dim](docs at {instance.api_url}/docs)[/dim]")
+    console.print(f"  sample app {crm_url}")
+    console.print("  a token    vesicle token --tenant customer-123 --name 'Acme Corp'")
+    console.print('  your shell eval "$(.venv/bin/vesicle env)"')

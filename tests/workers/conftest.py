@@ -1,0 +1,89 @@
+"""Brokers on a Valkey server of the tests' own, and consumers on the tests' loop."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from contextlib import asynccontextmanager
+
+import dramatiq
+import pytest
+
+from runtime.lanes.messages import QueuedMessage
+from runtime.lanes.operations import dead_letters, depth, enqueue
+from tests.lanes.conftest import client, redis_url, valkey  # noqa: F401 - fixtures
+from workers.broker import LaneBroker
+from workers.consumer import LoopConsumer
+from workers.encoder import LaneEncoder
+from workers.loop_actor import LoopActor
+
+_numbers = itertools.count(1)
+
+
+async def eventually(condition, seconds=10.0):
+    """Wait until a condition holds; what it returned is returned."""
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.005)
+    return result
+
+
+class Bench:
+    """A broker with one coroutine queue, and what tests do with it."""
+
+    def __init__(self, url: str, **options) -> None:
+        self.queue = f"loop{next(_numbers)}"
+        self.quarantined: list[tuple[str, str]] = []
+        options.setdefault("quarantine", lambda message, why: self.note(message, why))
+        options.setdefault("consumer_timeout", 1.0)
+        self.broker = LaneBroker(url, **options)
+        self.lanes = self.broker.lanes(self.queue)
+
+    def note(self, message, why):
+        self.quarantined.append((message.message_id, why))
+
+    def actor(self, fn, **options):
+        options = {"actor_class": LoopActor, "queue_name": self.queue, **options}
+        return dramatiq.actor(broker=self.broker, **options)(fn)
+
+    def put_raw(self, message_id: str, payload: bytes) -> None:
+        self.lanes.run(enqueue([QueuedMessage(message_id, "shop", "acme", payload)]))
+
+    def depth(self):
+        return self.lanes.run(depth())
+
+    def dead(self):
+        return {
+            letter.message.message_id: letter.reason for letter in self.lanes.run(dead_letters())
+        }
+
+    @asynccontextmanager
+    async def consuming(self, slots=8, grace=5.0):
+        consumer = LoopConsumer(self.broker, [self.queue], slots=slots, grace=grace)
+        running = asyncio.create_task(consumer.run())
+        try:
+            yield consumer
+        finally:
+            consumer.stop()
+            await running
+
+
+@pytest.fixture
+def make_bench(redis_url):  # noqa: F811 - the fixture
+    dramatiq.set_encoder(LaneEncoder())
+    benches = []
+
+    def make(url=redis_url, **options):
+        benches.append(Bench(url, **options))
+        return benches[-1]
+
+    yield make
+    for bench in benches:
+        bench.broker.close()
+
+
+@pytest.fixture
+def bench(make_bench) -> Bench:
+    return make_bench()
