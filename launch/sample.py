@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from launch.instance import Instance
-from vesicle import ManagerScope, NotFound, TenantScope, Vesicle
+from vesicle import Blocking, ManagerScope, NotFound, TenantScope, Vesicle
 
 __all__ = ["ACTION", "TENANTS", "Shown", "run_for_both", "seed", "show"]
 
@@ -80,7 +80,7 @@ def seed(vesicle: Vesicle, crm_url: str) -> None:
             scope.action(ACTION).patch(tenant.customisation)
 
 
-def _ensure_integration(admin: ManagerScope, crm_url: str) -> None:
+def _ensure_integration(admin: ManagerScope[Blocking], crm_url: str) -> None:
     try:
         admin.integration("crm").patch({"parameters": {"baseUri": crm_url}})
     except NotFound:
@@ -101,7 +101,7 @@ def run_for_both(vesicle: Vesicle) -> list[Shown]:
     return [_run_for(vesicle.tenant(tenant.key, name=tenant.name), tenant) for tenant in TENANTS]
 
 
-def _run_for(scope: TenantScope, tenant: SampleTenant) -> Shown:
+def _run_for(scope: TenantScope[Blocking], tenant: SampleTenant) -> Shown:
     result = scope.action(ACTION).run({})
     effective = scope.action(ACTION).get(layer="effective", explain=True)
     record = next(

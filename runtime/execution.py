@@ -116,6 +116,7 @@ class Execution:
             self._holder.holding(claim) as held,
         ):
             progress = _Progress(claim)
+            ending: Ending | None
             try:
                 ending = await self._run(progress)
             except asyncio.CancelledError:

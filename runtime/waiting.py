@@ -33,7 +33,7 @@ async def tell_ended(redis: Redis, run_ids: Iterable[UUID]) -> None:
     with contextlib.suppress(RedisError, OSError):
         async with redis.pipeline(transaction=False) as pipeline:
             for run_id in run_ids:
-                pipeline.publish(_channel(run_id), b"")
+                _ = pipeline.publish(_channel(run_id), b"")  # queued, sent by execute
             await pipeline.execute()
 
 
@@ -76,13 +76,12 @@ class Waiters:
         await self._channels.aclose()  # type: ignore[no-untyped-call] # untyped in redis-py
 
     async def _read(self) -> None:
-        while True:
+        # Without a subscription `listen` ends; the next waiter starts another reader.
+        while self._events:
             try:
                 async for message in self._channels.listen():
                     for event in self._events.get(message["channel"].decode(), ()):
                         event.set()
-                # Without a subscription `listen` ends; the next waiter starts another reader.
-                return
             except (RedisError, OSError) as error:
                 log.warning("waiting.connection_lost", error=type(error).__name__)
                 await asyncio.sleep(0.2)

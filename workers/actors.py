@@ -34,10 +34,7 @@ def declare_actors(broker: dramatiq.Broker, process: WorkerProcess) -> None:
             raise RefusedError(error.reason) from error
 
     for queue in QUEUES:
-        dramatiq.actor(
-            run,
-            actor_class=LoopActor,
-            actor_name=actor_of(queue),
-            queue_name=queue,
-            broker=broker,
+        declare = dramatiq.actor(
+            actor_class=LoopActor, actor_name=actor_of(queue), queue_name=queue, broker=broker
         )
+        declare(run)

@@ -26,7 +26,7 @@ from workers.main import build_broker
 from workers.process import WorkerProcess
 from workers.stamp import stamp_check
 
-__all__ = ["assemble", "broker"]
+__all__ = ["assemble"]
 
 
 class DeadLetters(Middleware):

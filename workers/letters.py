@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ log = structlog.get_logger(__name__)
 _LARGEST = 8192
 #: Letters that wait for the database; beyond them the oldest is only in the log and in Redis.
 _WAITING = 1000
+#: Seconds that a stopping process has to write what is left.
+_LAST_WORDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class Letters:
         log.warning("message.dead", message_id=letter.message_id, reason=letter.reason)
         if self._waiting.qsize() >= _WAITING:
             self._waiting.get_nowait()
+            self._waiting.task_done()
         self._waiting.put_nowait(letter)
 
     @asynccontextmanager
@@ -56,8 +60,9 @@ class Letters:
         try:
             yield
         finally:
-            while not self._waiting.empty() and not task.done():
-                await asyncio.sleep(0.01)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORDS):
+                    await self._waiting.join()
             task.cancel()
 
     async def _write(self, database: Database) -> None:
@@ -82,6 +87,8 @@ class Letters:
             except ServiceUnavailableError:
                 self._waiting.put_nowait(letter)
                 await asyncio.sleep(1.0)
+            finally:
+                self._waiting.task_done()
 
 
 def _plain(text: str) -> str:

@@ -79,4 +79,3 @@ class WorkerProcess:
             for work in (holder.keep(), listen(listening, preparer.forget, holder.stop)):
                 stack.callback(asyncio.create_task(work).cancel)
             yield
-

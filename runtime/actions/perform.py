@@ -56,6 +56,7 @@ class Performer:
             return await self._refresh(_required(prepared.connected))
         action = prepared.action
         variables = prepared.variables(claim.input)
+        output: Any
         match action:
             case ApiRequestAction():
                 output = await self._api_request(claim, prepared, variables, about_to_call)

@@ -100,7 +100,7 @@ def install(app: FastAPI) -> None:
         return JsonAnswer(body, error.status_code, error.headers)
 
     async def unknown(request: Request, error: Exception) -> JsonAnswer:
-        log.exception("request.crashed", error=type(error).__name__, exc_info=error)
+        log.error("request.crashed", error=type(error).__name__, exc_info=error)
         return answer(request, InternalError())
 
     app.add_exception_handler(VesicleError, known)

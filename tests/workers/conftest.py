@@ -36,7 +36,7 @@ class Bench:
     def __init__(self, url: str, **options) -> None:
         self.queue = f"loop{next(_numbers)}"
         self.quarantined: list[tuple[str, str]] = []
-        options.setdefault("quarantine", lambda message, why: self.note(message, why))
+        options.setdefault("quarantine", self.note)
         options.setdefault("consumer_timeout", 1.0)
         self.broker = LaneBroker(url, **options)
         self.lanes = self.broker.lanes(self.queue)

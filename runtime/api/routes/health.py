@@ -22,7 +22,7 @@ async def live() -> dict[str, str]:
 async def ready(
     response: Response, services: Annotated[Services, Depends(services_of)]
 ) -> dict[str, object]:
-    """Answer 200 when requests can be served. Without Redis they can: runs are accepted, and wait."""
+    """Answer 200 when requests can be served; without Redis, runs are accepted and wait."""
     database = await services.database.ping("runtime")
     try:
         broker = bool(await services.redis.ping())

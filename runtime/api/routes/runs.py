@@ -7,6 +7,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
 
 from runtime import jsontext
 from runtime.api.answers import JsonAnswer
@@ -29,38 +31,44 @@ ServicesHere = Annotated[Services, Depends(services_of)]
 _LONGEST_WAIT = 60.0
 
 
+class RunQuery(BaseModel):
+    """What narrows a list of runs."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    status: str | None = None
+    kind: str | None = None
+    tenant_id: str | None = None
+    action_id: str | None = None
+    connection_id: str | None = None
+    limit: int = Field(default=50, ge=1, le=1000)
+    cursor: str | None = None
+
+
 @router.get("/runs")
 async def get_runs(
-    caller: AnyCaller,
-    services: ServicesHere,
-    status: str | None = None,
-    kind: str | None = None,
-    tenant_id: Annotated[str | None, Query(alias="tenantId")] = None,
-    action_id: Annotated[str | None, Query(alias="actionId")] = None,
-    connection_id: Annotated[str | None, Query(alias="connectionId")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-    cursor: str | None = None,
+    caller: AnyCaller, services: ServicesHere, query: Annotated[RunQuery, Query()]
 ) -> Response:
     """List runs, the newest first: a tenant's own, or the workspace's for a manager."""
-    key = services.root.derive("cursor")
-    place = _cursor_context(caller)
+    key, place = services.root.derive("cursor"), _cursor_context(caller)
     before = None
-    if cursor not in (None, "", "0"):
-        before = UUID(open_cursor(key, str(cursor), *place)["before"])
+    if query.cursor not in (None, "", "0"):
+        before = UUID(open_cursor(key, str(query.cursor), *place)["before"])
     wanted = RunFilter(
-        status=status,
-        kind=kind,
-        tenant_id=_as_id(tenant_id, "tenantId"),
-        element_id=_as_id(action_id, "actionId"),
-        connection_id=_as_id(connection_id, "connectionId"),
+        status=query.status,
+        kind=query.kind,
+        tenant_id=_as_id(query.tenant_id, "tenantId"),
+        element_id=_as_id(query.action_id, "actionId"),
+        connection_id=_as_id(query.connection_id, "connectionId"),
         before=before,
-        limit=limit,
+        limit=query.limit,
     )
     async with services.database.transaction(caller.scope) as connection:
         rows = await list_runs(connection, caller.scope, wanted)
-    body: dict[str, Any] = {"items": [public_run(row) for row in rows[:limit]]}
-    if len(rows) > limit:
-        body["cursor"] = seal_cursor(key, {"before": str(rows[limit - 1]["id"])}, *place)
+    body: dict[str, Any] = {"items": [public_run(row) for row in rows[: query.limit]]}
+    if len(rows) > query.limit:
+        last = str(rows[query.limit - 1]["id"])
+        body["cursor"] = seal_cursor(key, {"before": last}, *place)
     return JsonAnswer(body)
 
 
