@@ -1,1 +1,1 @@
-"""."""
+"""Activity: what happened, for whom, on record and without secrets."""

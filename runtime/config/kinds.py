@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from runtime.connectors.definition import parse_connector
 from runtime.errors import ConfigurationError, NotFoundError
 from runtime.validation import parse
 
@@ -29,7 +30,7 @@ class Spec(BaseModel):
     """What every element's specification has in common; unknown fields are refused."""
 
     model_config = ConfigDict(
-        extra="forbid", alias_generator=to_camel, populate_by_name=True, frozen=True
+        extra="forbid", alias_generator=to_camel, frozen=True
     )
 
     name: str | None = Field(default=None, max_length=200)
@@ -64,7 +65,7 @@ class ExternalRequest(BaseModel):
     """A request below a connection's base URI. Any value may be a formula."""
 
     model_config = ConfigDict(
-        extra="forbid", alias_generator=to_camel, populate_by_name=True, frozen=True
+        extra="forbid", alias_generator=to_camel, frozen=True
     )
 
     path: Any
@@ -79,7 +80,7 @@ class ExternalRequestConfig(BaseModel):
     """Configuration of `api-request-to-external-app`."""
 
     model_config = ConfigDict(
-        extra="forbid", alias_generator=to_camel, populate_by_name=True, frozen=True
+        extra="forbid", alias_generator=to_camel, frozen=True
     )
 
     request: ExternalRequest
@@ -177,7 +178,9 @@ class Kind:
     #: Parses a merged specification; raises ConfigurationError.
     parse: Callable[[dict[str, Any], str], Any]
     #: JSON pointers below which a tenant may customise; "" is everything.
-    editable: tuple[str, ...] = ("",)
+    editable: tuple[str, ...] = ()
+    #: Whether the specification repeats the element's key.
+    is_keyed: bool = False
 
 
 def _parse_action(spec: dict[str, Any], what: str) -> Any:
@@ -206,26 +209,39 @@ def _public_path(path: str) -> str:
 
 
 _EVERYWHERE = frozenset({"universe", "workspace", "integration", "tenant", "connection"})
+_CATALOGUE = frozenset({"universe", "workspace"})
+
+#: All of an action but its cost: what a tenant's run is charged is not the tenant's to say.
+_ACTION_EDITABLE = (
+    *("/name", "/description", "/meta", "/type", "/config", "/inputSchema", "/outputMapping"),
+    *("/customOutputSchema", "/timeout", "/safeToRepeat", "/idempotency"),
+)
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("action", "actions", "action", _EVERYWHERE, _parse_action),
+        Kind("action", "actions", "action", _EVERYWHERE, _parse_action, _ACTION_EDITABLE),
         Kind(
             "integration",
             "integrations",
             "integration",
             frozenset({"workspace"}),
             lambda spec, what: parse(IntegrationSpec, spec, ConfigurationError, what),
-            editable=(),
+        ),
+        Kind(
+            "connector",
+            "connectors",
+            "connector",
+            _CATALOGUE,
+            lambda spec, _: parse_connector(spec),
+            is_keyed=True,
         ),
         Kind(
             "external-app",
             "external-apps",
             "external-app",
-            frozenset({"universe", "workspace"}),
+            _CATALOGUE,
             lambda spec, what: parse(ExternalAppSpec, spec, ConfigurationError, what),
-            editable=(),
         ),
     )
 }

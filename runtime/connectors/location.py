@@ -72,6 +72,8 @@ def parse_location(url: str, query: Mapping[str, Any] | None = None) -> Location
     """Take a URL apart and add the query. Raises EgressDeniedError with what is wrong with it."""
     if len(url) > _MAX_URL:
         raise EgressDeniedError("The URL is too long.")
+    if _CONTROL.search(url):
+        raise EgressDeniedError("The URL holds a blank or control character.")
     match = _URL.fullmatch(url)
     if match is None:
         raise EgressDeniedError("The URL does not start with https:// and a host.")
@@ -136,8 +138,6 @@ def _pairs(name: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _target(target: str, query: Mapping[str, Any] | None) -> str:
-    if _CONTROL.search(target):
-        raise EgressDeniedError("The URL holds a blank or control character.")
     if not target.startswith("/"):
         target = "/" + target
     target = quote(target, safe=_TARGET_SAFE, errors="replace")

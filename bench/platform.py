@@ -1,0 +1,139 @@
+"""The servers that everything is measured on: durable, private to this run, gone after it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import sql
+from pydantic import SecretStr
+
+from launch.embedded import Embedded
+from launch.migrate import migrate
+from launch.supervisor import Child, Supervisor
+from runtime.db import role_url
+from runtime.keys import RootKey, create_keys, load_root_key
+from runtime.settings import ROLES, Settings
+
+__all__ = ["ROOT", "Platform", "open_platform"]
+
+ROOT = Path(__file__).parents[1]
+
+#: Databases of the Valkey server: ours and each peer's.
+REDIS_DATABASES = {"vesicle": 0, "dramatiq": 1, "celery": 2}
+
+#: The functions that actions call here, as an installed package would register them.
+_ENTRY_POINTS = "[vesicle.functions]\nbench.noop = bench.functions:noop\n"
+_ENTRY_POINTS += "bench.clock = bench.functions:clock\n"
+
+
+@dataclass(frozen=True)
+class Platform:
+    """PostgreSQL with two databases, one of them without row security, and Valkey."""
+
+    home: Path
+    root: RootKey
+    settings: Settings
+    #: The same, but on the database in which row security is off.
+    unsecured: Settings
+    redis_urls: Mapping[str, str] = field(repr=False)
+    admin_url: str = field(repr=False)
+
+    def environment(self, settings: Settings) -> dict[str, str]:
+        """Return the environment of one of our processes."""
+        logins = {
+            f"VESICLE_DATABASE_URL_{role.upper()}": role_url(settings, self.root, role)
+            for role in ROLES
+        }
+        return {
+            **logins,
+            "PATH": os.defpath,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(self.home / "functions")]),
+            "REDIS_URL": self.redis_urls["vesicle"],
+            "VESICLE_HOME": str(self.home),
+        }
+
+    @contextmanager
+    def running(self, *children: Child, timeout: float = 60) -> Iterator[None]:
+        """Keep processes running, once they are ready, for as long as the block lasts."""
+        supervisor = Supervisor(self.home)
+        try:
+            for child in children:
+                supervisor.start(child)
+            supervisor.wait_ready(timeout)
+            yield
+        finally:
+            supervisor.stop()
+
+    def worker(self, settings: Settings, processes: int, *, health_port: int = 0) -> Child:
+        """Return a worker; with a port it is ready when it has said so there."""
+        return Child(
+            "worker",
+            [sys.executable, "-m", "launch", "worker", "--processes", str(processes)],
+            {**self.environment(settings), "VESICLE_HEALTH_PORT": str(health_port)},
+            ready_url=f"http://127.0.0.1:{health_port}/health/ready" if health_port else None,
+        )
+
+
+@contextmanager
+def open_platform() -> Iterator[Platform]:
+    """Start the servers and make both databases; stop and remove everything at the end."""
+    above = Path(tempfile.mkdtemp(prefix="vesicle-bench-"))
+    above.chmod(0o755)  # the servers of root run as somebody else
+    home = above / "home"
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, above, ignore_errors=True)
+        embedded = Embedded(home, durable=True)
+        stack.callback(embedded.down)
+        servers = embedded.up()
+        create_keys(home)
+        _register_functions(home)
+        redis_urls = {
+            name: urlsplit(servers.redis_url)._replace(path=f"/{number}").geturl()
+            for name, number in REDIS_DATABASES.items()
+        }
+        settings = Settings(
+            home=home,
+            database_url=SecretStr(servers.owner_url),
+            redis_url=SecretStr(redis_urls["vesicle"]),
+        )
+        root = load_root_key(settings)
+        migrate(servers.owner_url, root)
+        open_url = embedded.create_database("unsecured")
+        migrate(open_url, root)
+        _disable_row_security(open_url)
+        unsecured = settings.model_copy(update={"database_url": SecretStr(open_url)})
+        yield Platform(home, root, settings, unsecured, redis_urls, servers.admin_url)
+
+
+def _register_functions(home: Path) -> None:
+    installed = home / "functions" / "bench_functions-1.0.dist-info"
+    installed.mkdir(parents=True)
+    (installed / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: bench-functions\nVersion: 1.0\n"
+    )
+    (installed / "entry_points.txt").write_text(_ENTRY_POINTS)
+
+
+def _disable_row_security(owner_url: str) -> None:
+    """Turn row security off for everybody, the grants staying as they are."""
+    with psycopg.connect(owner_url) as connection:
+        tables = connection.execute(
+            "SELECT c.relname FROM pg_class AS c WHERE c.relnamespace = 'public'::regnamespace"
+            " AND c.relrowsecurity"
+        ).fetchall()
+        for (table,) in tables:
+            connection.execute(
+                sql.SQL(
+                    "ALTER TABLE public.{} DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY"
+                ).format(sql.Identifier(table))
+            )

@@ -1,0 +1,155 @@
+"""Finds the element that a selector means, with the layers that have a say where one looks from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models import Element
+from runtime.config.element_keys import as_uuid, is_selector
+from runtime.config.kinds import Kind
+from runtime.config.places import Named, Spot, apps_of, find_spot, place_of_row
+from runtime.config.resolve import Place, Resolved, applies, resolve
+from runtime.config.rows import Viewer, as_layer, row_by_id, rows_by_keys
+from runtime.errors import BadRequestError, NotFoundError
+
+__all__ = ["Located", "locate", "nothing_here"]
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """An element at a place, for a viewer."""
+
+    kind: Kind
+    key: str
+    viewer: Viewer
+    place: Place
+    #: The rows that have a say here, in no order; one alone if it is archived.
+    rows: Sequence[Element]
+
+    @property
+    def is_archived(self) -> bool:
+        """Return whether this is an archived row, which takes part in nothing."""
+        return any(row.archived_at is not None for row in self.rows)
+
+    def effective(self, *, explain: bool = False) -> Resolved:
+        """Return what the layers amount to.
+
+        Raises ConfigurationError if a customisation has nothing left to customise.
+        """
+        found = resolve([as_layer(row) for row in self.rows], self.place, explain=explain)
+        if found is None:
+            raise nothing_here(self.kind, self.key)
+        return found
+
+    def row(self, element_id: UUID) -> Element:
+        """Return one of the rows."""
+        return next(row for row in self.rows if row.id == element_id)
+
+
+async def locate(
+    session: AsyncSession, kind: Kind, selector: str, viewer: Viewer, named: Named
+) -> Located:
+    """Find an element by id, by key or by `integrationKey.elementKey`.
+
+    An id is that of any of its rows, archived or not, and looks from where that row stands; what
+    `named` says narrows it. Raises NotFoundError, also for what belongs to another tenant, and
+    BadRequestError for a key that several apps' elements have.
+    """
+    if not is_selector(selector):
+        raise nothing_here(kind, selector)
+    spot = await find_spot(session, viewer, named)
+    element_id = as_uuid(selector)
+    if element_id is not None:
+        return await _by_id(session, kind, element_id, spot)
+    key, rows = selector, await rows_by_keys(session, kind.name, [selector], spot.viewer)
+    prefix, dot, rest = selector.partition(".")
+    if dot:
+        key = rest
+        rows = await rows_by_keys(session, kind.name, [key], spot.viewer)
+        narrowed = replace(named, integration=prefix)
+        prefixed = await find_spot(session, viewer, narrowed)
+        if spot.place and prefixed.place and spot.place.integration_id:
+            _same_integration(kind, selector, spot.place, prefixed.place)
+        spot = prefixed
+    place = spot.place
+    if place is None:
+        place = await _only_place(session, kind, rows, spot.viewer)
+    return _at(kind, key, Spot(spot.viewer, place), rows)
+
+
+def nothing_here(kind: Kind, selector: str) -> NotFoundError:
+    """Return the error for a selector that names nothing that the caller can see."""
+    return NotFoundError(f"There is no {kind.singular} {selector[:100]!r}.")
+
+
+async def _by_id(session: AsyncSession, kind: Kind, element_id: UUID, spot: Spot) -> Located:
+    row = await row_by_id(session, kind.name, element_id)
+    if row is None or (row.tenant_id and spot.viewer.tenant_id not in (None, row.tenant_id)):
+        raise nothing_here(kind, str(element_id))
+    viewer = Viewer(spot.viewer.workspace_id, row.tenant_id or spot.viewer.tenant_id)
+    if row.archived_at is not None:
+        place = Place(row.integration_id, row.app, row.connection_id)
+        return Located(kind, row.key, viewer, place, [row])
+    place = spot.place or await place_of_row(session, viewer, row)
+    rows = await rows_by_keys(session, kind.name, [row.key], viewer)
+    located = _at(kind, row.key, Spot(viewer, place), rows)
+    if all(each.id != row.id for each in located.rows):
+        raise nothing_here(kind, str(element_id))
+    return located
+
+
+def _at(kind: Kind, key: str, spot: Spot, rows: Sequence[Element]) -> Located:
+    place = spot.place or Place()
+    here = [row for row in rows if applies(as_layer(row), place)]
+    if not here:
+        raise nothing_here(kind, key)
+    return Located(kind, key, spot.viewer, place, here)
+
+
+def _same_integration(kind: Kind, selector: str, one: Place, other: Place) -> None:
+    if one.integration_id != other.integration_id:
+        raise nothing_here(kind, selector)
+
+
+async def _only_place(
+    session: AsyncSession, kind: Kind, rows: Sequence[Element], viewer: Viewer
+) -> Place | None:
+    """Return where a bare key leads: to what serves any app, else to the one app that has it.
+
+    Of several apps, those count that the workspace has an integration for.
+    """
+    families: dict[tuple[object, ...], Element] = {}
+    for row in [row for row in rows if row.parent_id is None] or rows:
+        families.setdefault((row.app, row.integration_id, row.connection_id), row)
+    if not families or (None, None, None) in families:
+        return None
+    if len(families) > 1:
+        apps = await apps_of(session, viewer.workspace_id)
+        used = {
+            family: row
+            for family, row in families.items()
+            if row.integration_id or row.connection_id or row.app in apps
+        }
+        families = used or families
+    first = next(iter(families.values()))
+    if len(families) > 1:
+        raise BadRequestError(
+            f"Several apps have {kind.singular} {first.key!r}; name one by its id, or say"
+            " integrationKey or connectionId.",
+            data={"choices": [_choice(row) for row in list(families.values())[:20]]},
+        )
+    return await place_of_row(session, viewer, first)
+
+
+def _choice(row: Element) -> dict[str, str | None]:
+    return {
+        "id": str(row.id),
+        "key": row.key,
+        "app": row.app,
+        "integrationId": str(row.integration_id) if row.integration_id else None,
+        "connectionId": str(row.connection_id) if row.connection_id else None,
+    }

@@ -1,0 +1,97 @@
+"""Real processes, to be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import httpx2
+import pytest
+
+from launch.processes import ROOT
+from runtime.db import role_url
+from tests.samples import install_functions
+from tests.waiting import eventually
+
+
+class Processes:
+    """Starts processes of the product and ends them with the test."""
+
+    def __init__(self, platform, folder):
+        self._platform = platform
+        self._folder = folder
+        self._functions = install_functions(folder)
+        self._running = []
+
+    async def start(self, *command, role, port):
+        """Start a process with one role's login; returns when it is ready."""
+        settings = self._platform.settings
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": self._functions,
+            "REDIS_URL": self._platform.redis_url,
+            "VESICLE_HOME": str(settings.home),
+            "VESICLE_ROOT_KEY": settings.root_key.get_secret_value(),
+            "VESICLE_MASTER_KEYS": settings.master_keys.get_secret_value(),
+            "VESICLE_LEASE": "2",
+            "VESICLE_GRACE": "5",
+            "VESICLE_HEALTH_PORT": str(port),
+            f"VESICLE_DATABASE_URL_{role.upper()}": role_url(settings, self._platform.root, role),
+        }
+        with (self._folder / f"{port}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "launch", *command],
+                cwd=ROOT,
+                env=environment,
+                start_new_session=True,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
+        self._running.append(process)
+        async with httpx2.AsyncClient(trust_env=False) as client:
+
+            async def ready():
+                assert process.poll() is None, "it ended"
+                try:
+                    answer = await client.get(f"http://127.0.0.1:{port}/health/ready")
+                except httpx2.TransportError:
+                    return False
+                return answer.status_code == 200
+
+            await eventually(ready, seconds=30)
+        return process
+
+    def kill(self, process):
+        """End a process and its children at once, as a machine that loses power does."""
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        self._running.remove(process)
+
+    def stop(self):
+        """End what is left."""
+        for process in list(self._running):
+            self.kill(process)
+
+
+@pytest.fixture
+def processes(platform, tmp_path):
+    """Starts real processes of the product."""
+    started = Processes(platform, tmp_path)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def free_port():
+    """Finds free ports."""
+
+    def find():
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return probe.getsockname()[1]
+
+    return find
