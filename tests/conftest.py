@@ -10,6 +10,7 @@ import asyncio
 import base64
 import contextlib
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from typing import Any
 import httpx2
 import psycopg
 import pytest
+import uvicorn
 from psycopg.rows import dict_row
 from pydantic import SecretStr
 
@@ -111,6 +113,18 @@ async def app(platform):
     app = create_app(platform.settings)
     async with app.router.lifespan_context(app):
         yield app
+
+
+@pytest.fixture(scope="session")
+async def api_url(app):
+    """The address of the API over real HTTP."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    await task
+    listener.close()
 
 
 class Client(httpx2.AsyncClient):

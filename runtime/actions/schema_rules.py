@@ -217,7 +217,9 @@ def _freeze(value: Any) -> Any:
         return (list, *map(_freeze, value))
     if isinstance(value, dict):
         return (dict, frozenset((key, _freeze(member)) for key, member in value.items()))
-    return value
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return (object, id(value))  # no JSON, equal to nothing
 
 
 #: What fromisoformat takes and RFC 3339 does not, such as 20260131, is kept out.

@@ -23,15 +23,36 @@ from runtime.runs.states import TERMINAL
 from runtime.submission import Accepted
 from runtime.waiting import RECHECK
 
-__all__ = ["answer_run", "idempotency_key", "run_and_wait", "wait_for", "wants_handle"]
+__all__ = [
+    "answer_run",
+    "idempotency_key",
+    "run_and_wait",
+    "seconds_to_wait",
+    "wait_for",
+    "wants_handle",
+]
 
 _LONGEST_KEY = 255
 
 
 def wants_handle(request: Request) -> bool:
     """Return whether the caller does not want to wait (`async=true`, `Prefer: respond-async`)."""
-    prefers = [part.strip().lower() for part in request.headers.get("prefer", "").split(",")]
-    return request.query_params.get("async") in ("true", "1") or "respond-async" in prefers
+    return request.query_params.get("async") in ("true", "1") or "respond-async" in _prefers(
+        request
+    )
+
+
+def seconds_to_wait(request: Request, longest: float) -> float:
+    """Return for how long to wait: as long as allowed, or as `Prefer: wait=N` (RFC 7240) asks."""
+    if wants_handle(request):
+        return 0.0
+    asked = [part.removeprefix("wait=") for part in _prefers(request) if part.startswith("wait=")]
+    return min([longest, *(float(each) for each in asked if each.isascii() and each.isdigit())])
+
+
+def _prefers(request: Request) -> list[str]:
+    parts = ",".join(request.headers.getlist("prefer")).lower().split(",")
+    return [part.strip().replace(" ", "") for part in parts]
 
 
 def idempotency_key(request: Request) -> str | None:

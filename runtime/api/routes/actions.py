@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from runtime.actions.target import Selection
 from runtime.api.body import json_body, json_object
 from runtime.api.caller import TenantCaller
-from runtime.api.running import idempotency_key, run_and_wait, wants_handle
+from runtime.api.running import idempotency_key, run_and_wait, seconds_to_wait, wants_handle
 from runtime.api.services import Services, services_of
 from runtime.errors import BadRequestError, ConfigurationError
 from runtime.submission import Accepted, RunRequest
@@ -116,7 +116,7 @@ async def _run(
             caller.owner, given, run_id=run_id, idempotency_key=key
         )
 
-    wait = 0.0 if wants_handle(request) else services.settings.sync_wait
+    wait = seconds_to_wait(request, services.settings.sync_wait)
     return await run_and_wait(request, services, caller, submit, wait=wait)
 
 

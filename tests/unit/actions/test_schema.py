@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
 
@@ -151,7 +152,7 @@ def test_every_word_accepts_and_refuses(schema, good, bad):
     for value in good:
         assert check_input(schema, value) is value
     for value in bad:
-        assert len(errors_of(schema, value)) == 1
+        assert errors_of(schema, value)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +255,7 @@ def doubling(word, count):
 BOMBS = [
     (doubling("anyOf", 14), 1),
     (doubling("allOf", 14), None),
-    ({"properties": {"x": doubling("oneOf", 14)}}, {"x": 1}),
+    ({"items": doubling("oneOf", 14)} | doubling("oneOf", 14), [1]),
     (
         {
             "$ref": "#/$defs/n",
@@ -283,10 +284,8 @@ BOMBS = [
 def test_no_schema_and_no_input_takes_long(schema, value):
     """Work that multiplies is stopped, or is little; the answer comes within seconds."""
     started = time.monotonic()
-    try:
+    with contextlib.suppress(InputInvalidError):
         check_input(schema, value)
-    except InputInvalidError as error:
-        assert error.data["errors"]
     assert time.monotonic() - started < 20
 
 
@@ -345,18 +344,17 @@ def test_the_verdict_is_that_of_json_schema(schema, value):
     """For all words that are offered, an input passes exactly if the standard's checker lets it."""
     if has_nan(schema) or has_nan(value):
         return
-    try:
+    if Draft202012Validator(schema).is_valid(value):
         assert check_input(schema, value) is value
-        passed = True
-    except InputInvalidError as error:
-        passed = False
-        assert 1 <= len(error.data["errors"]) <= 20
-    assert passed == Draft202012Validator(schema).is_valid(value)
+    else:
+        assert 1 <= len(errors_of(schema, value)) <= 20
 
 
 ANY_WORD = st.sampled_from(
-    ["type", "properties", "items", "required", "enum", "anyOf", "not", "$ref", "$defs", "default"]
-    + ["pattern", "format", "minimum", "maxLength", "multipleOf", "isSensitive", "a"]
+    [
+        *("type", "properties", "items", "required", "enum", "anyOf", "not", "$ref", "$defs"),
+        *("default", "pattern", "format", "minimum", "maxLength", "multipleOf", "isSensitive", "a"),
+    ]
 )
 WILD = st.recursive(
     SINGLE | st.sampled_from(["string", "object", "#", "#/$defs/a", "#/items", "date", "uuid"]),
@@ -369,10 +367,8 @@ WILD = st.recursive(
 def test_any_json_gives_an_answer_or_one_of_two_errors(schema, value):
     """Whatever stands in the place of a schema or an input, nothing else comes out."""
     before = repr((schema, value))
-    try:
+    with contextlib.suppress(ConfigurationError, InputInvalidError):
         check_input(schema, value)
-    except (ConfigurationError, InputInvalidError) as error:
-        assert error.data
     sensitive_paths(schema)
     assert repr((schema, value)) == before
 
@@ -412,7 +408,7 @@ def test_values_that_are_no_json_do_not_crash_the_check(value):
                 "properties": {"child": {"$ref": "#"}, "pin": {"$ref": "#/$defs/pin"}},
                 "$defs": {"pin": {"isSensitive": True}},
             },
-            ["/pin"],
+            ["/pin", "/child/pin"],
         ),
         (
             {"allOf": [{"properties": {"a": {"isSensitive": True}}}], "properties": {"a": {}}},

@@ -1,0 +1,106 @@
+"""What the benchmark runs for whom: a workspace with tenants, and actions that do nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import orjson
+import psycopg
+import uuid_utils.compat
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+
+from bench.platform import Platform
+from runtime.actions.target import Selection
+from runtime.credentials.vault import load_vault
+from runtime.db import Database
+from runtime.dispatch import Dispatch
+from runtime.lanes.client import connect
+from runtime.settings import Settings
+from runtime.stamps import MessageStamps
+from runtime.submission import RunRequest, Submission
+from runtime.tenancy import Owner
+from runtime.tenants.tokens import new_secret
+from runtime.tenants.workspaces import ensure_workspace
+
+__all__ = ["Sample", "make_sample", "open_submission", "owner_connection", "request"]
+
+#: Key -> specification. A function may have effects, so by default each call is noted before it
+#: is made; `safeToRepeat` says that this one has none.
+_ACTIONS = {
+    "noop": {"type": "run-python", "config": {"function": "bench.noop"}, "safeToRepeat": True},
+    "noop-once": {"type": "run-python", "config": {"function": "bench.noop"}},
+    "clock": {"type": "run-python", "config": {"function": "bench.clock"}, "safeToRepeat": True},
+}
+_TENANTS = 8
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A workspace and its tenants."""
+
+    key: str
+    secret: str = field(repr=False)
+    owners: Sequence[Owner]
+
+
+@asynccontextmanager
+async def owner_connection(settings: Settings) -> AsyncIterator[AsyncConnection[DictRow]]:
+    """Yield a connection of the tables' owner, who sees every row."""
+    assert settings.database_url is not None  # noqa: S101 - the platform sets it
+    async with await AsyncConnection.connect(
+        settings.database_url.get_secret_value(), autocommit=True, row_factory=dict_row
+    ) as connection:
+        yield connection
+
+
+async def make_sample(settings: Settings, key: str, *, limited: bool = False) -> Sample:
+    """Make a workspace with tenants and actions; `limited`: with limits that never run out."""
+    secret = new_secret()
+    async with owner_connection(settings) as connection:
+        workspace = await ensure_workspace(
+            connection, load_vault(settings), key=key, name=key, secret=secret
+        )
+        owners = [Owner(workspace, uuid_utils.compat.uuid7()) for _ in range(_TENANTS)]
+        for number, owner in enumerate(owners):
+            await connection.execute(
+                "INSERT INTO tenants (id, workspace_id, key, name) VALUES (%s, %s, %s, %s)",
+                (owner.tenant_id, workspace, f"tenant-{number}", f"Tenant {number}"),
+            )
+        for action, spec in _ACTIONS.items():
+            await connection.execute(
+                "INSERT INTO elements (id, kind, layer, workspace_id, key, spec)"
+                " VALUES (%s, 'action', 'workspace', %s, %s, %s)",
+                (uuid_utils.compat.uuid7(), workspace, action, orjson.dumps(spec).decode()),
+            )
+        if limited:
+            await _limit(connection, workspace)
+    return Sample(key, secret, owners)
+
+
+async def _limit(connection: psycopg.AsyncConnection[DictRow], workspace: UUID) -> None:
+    """Limit each tenant's runs, and the workspace's, far beyond what is run here."""
+    for scope in ("tenant", "workspace"):
+        await connection.execute(
+            "INSERT INTO limits (id, workspace_id, resource, scope, window_seconds, amount)"
+            " VALUES (%s, %s, 'action-runs', %s, 2592000, 1000000000)",
+            (uuid_utils.compat.uuid7(), workspace, scope),
+        )
+
+
+def request(action: str, queue: str = "default") -> RunRequest:
+    """Return a request to run an action."""
+    return RunRequest(Selection(action=action), {"number": 1}, queue=queue)
+
+
+@asynccontextmanager
+async def open_submission(platform: Platform, settings: Settings) -> AsyncIterator[Submission]:
+    """Yield what accepts runs, as it works in an API process."""
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(Database(settings, platform.root, ["runtime"]))
+        redis = connect(settings.required_redis_url())
+        stack.push_async_callback(redis.aclose)
+        yield Submission(database, Dispatch(redis, MessageStamps(platform.root)))

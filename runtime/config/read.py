@@ -1,0 +1,181 @@
+"""Lists elements, a page at a time, in the order in which they were made.
+
+A page is read off the index on (workspace_id, kind, tenant_id, id): once among the universe's rows,
+once among the workspace's and once among the tenant's, however many rows there are beyond it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, or_, union_all
+from sqlalchemy.orm import aliased
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models import Element
+from runtime.config.kinds import Kind
+from runtime.config.locate import Located
+from runtime.config.places import integrations_of
+from runtime.config.resolve import Place, applies, resolve
+from runtime.config.rows import Viewer, as_layer, rows_by_keys
+from runtime.errors import ConfigurationError
+
+__all__ = ["Filters", "Page", "list_effective", "list_rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a list is narrowed to."""
+
+    search: str | None = None
+    include_archived: bool = False
+    #: Only what belongs to this place's app, integration or connection.
+    place: Place | None = None
+    is_universal: bool | None = None
+    #: The id after which the page begins.
+    after: UUID | None = None
+    limit: int = 100
+    #: For a list of stored rows: which layers, and what they customise.
+    layers: tuple[str, ...] = ()
+    parent_id: UUID | None = None
+    #: For a list of stored rows: only the viewer's own.
+    is_own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some elements, and the id after which the next page begins, if there is one."""
+
+    items: Sequence[Located]
+    after: UUID | None
+
+
+async def list_effective(
+    session: AsyncSession, kind: Kind, viewer: Viewer, filters: Filters
+) -> Page:
+    """Return a page of elements as they are in force for a viewer, one for each definition.
+
+    A definition that a nearer one replaces is left out, so a page may be shorter than its limit.
+    """
+    rows, after = await _page(session, kind, viewer, filters, [col(Element.parent_id).is_(None)])
+    layers: dict[str, list[Element]] = {}
+    for row in await rows_by_keys(session, kind.name, (row.key for row in rows), viewer):
+        layers.setdefault(row.key, []).append(row)
+    apps = await integrations_of(session, [row.integration_id for row in rows if row.integration_id])
+    items = []
+    for row in rows:
+        if row.archived_at is not None:
+            place = Place(row.integration_id, row.app, row.connection_id)
+            items.append(Located(kind, row.key, viewer, place, [row]))
+            continue
+        place = filters.place or _place(row, apps)
+        here = [each for each in layers[row.key] if applies(as_layer(each), place)]
+        if _base(here, place) == row.id:
+            items.append(Located(kind, row.key, viewer, place, here))
+    return Page(items, after)
+
+
+async def list_rows(session: AsyncSession, kind: Kind, viewer: Viewer, filters: Filters) -> Page:
+    """Return a page of rows as they are stored, customisations among them."""
+    conditions: list[ColumnElement[bool]] = []
+    if filters.layers:
+        conditions.append(col(Element.layer).in_(filters.layers))
+    if filters.parent_id is not None:
+        conditions.append(col(Element.parent_id) == filters.parent_id)
+    rows, after = await _page(session, kind, viewer, filters, conditions)
+    return Page([Located(kind, row.key, viewer, Place(), [row]) for row in rows], after)
+
+
+def _place(row: Element, apps: dict[UUID, tuple[str, str | None]]) -> Place:
+    app = row.app
+    if row.integration_id in apps:
+        app = apps[row.integration_id][1]
+    return Place(row.integration_id, app, row.connection_id)
+
+
+def _base(rows: Sequence[Element], place: Place) -> UUID | None:
+    try:
+        found = resolve([as_layer(row) for row in rows], place)
+    except ConfigurationError:
+        return None
+    return found.id if found else None
+
+
+async def _page(
+    session: AsyncSession,
+    kind: Kind,
+    viewer: Viewer,
+    filters: Filters,
+    conditions: Sequence[ColumnElement[bool]],
+) -> tuple[Sequence[Element], UUID | None]:
+    where = [col(Element.kind) == kind.name, *conditions, *_narrowing(filters)]
+    parts = [
+        # Ordered by the index's own columns: of a column that IS NULL the planner does not know
+        # that it is constant, and would sort all the rows.
+        select(Element)
+        .where(*branch, *where)
+        .order_by(col(Element.workspace_id), col(Element.tenant_id), col(Element.id))
+        .limit(filters.limit + 1)
+        for branch in _branches(viewer, own_only=filters.is_own)
+    ]
+    merged = union_all(*(part.subquery().select() for part in parts)).subquery()
+    found = aliased(Element, merged)
+    statement = select(found).order_by(col(found.id)).limit(filters.limit + 1)
+    result: Any = await session.exec(statement.execution_options(populate_existing=True))
+    rows: Sequence[Element] = result.all()
+    page = rows[: filters.limit]
+    return page, page[-1].id if len(rows) > filters.limit else None
+
+
+def _branches(viewer: Viewer, *, own_only: bool) -> list[list[ColumnElement[bool]]]:
+    workspace, tenant = col(Element.workspace_id), col(Element.tenant_id)
+    shared = [
+        [workspace.is_(None), tenant.is_(None)],
+        [workspace == viewer.workspace_id, tenant.is_(None)],
+    ]
+    if viewer.tenant_id is None:
+        return shared
+    own = [workspace == viewer.workspace_id, tenant == viewer.tenant_id]
+    return [own] if own_only else [*shared, own]
+
+
+def _narrowing(filters: Filters) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if filters.after is not None:
+        conditions.append(col(Element.id) > filters.after)
+    if not filters.include_archived:
+        conditions.append(col(Element.archived_at).is_(None))
+    if filters.search:
+        texts = (col(Element.key), Element.spec["name"].astext, Element.spec["description"].astext)  # type: ignore[index]
+        conditions.append(
+            or_(*(text.icontains(filters.search, autoescape=True) for text in texts))
+        )
+    if filters.place is not None:
+        conditions.append(_belongs(filters.place))
+    if filters.is_universal is not None:
+        anywhere = and_(
+            col(Element.app).is_(None),
+            col(Element.integration_id).is_(None),
+            col(Element.connection_id).is_(None),
+        )
+        conditions.append(anywhere if filters.is_universal else ~anywhere)
+    return conditions
+
+
+def _belongs(place: Place) -> ColumnElement[bool]:
+    """Return the condition on definitions that are for this place, and not for any."""
+    app, integration, connection = (
+        col(Element.app),
+        col(Element.integration_id),
+        col(Element.connection_id),
+    )
+    here = [
+        or_(app.is_(None), app == place.app),
+        or_(integration.is_(None), integration == place.integration_id),
+        or_(connection.is_(None), connection == place.connection_id),
+    ]
+    return and_(*here, or_(app.is_not(None), integration.is_not(None), connection.is_not(None)))

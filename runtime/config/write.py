@@ -1,0 +1,260 @@
+"""Changes elements: at the caller's own layer, never above it, one writer of an element at a time.
+
+Every function works inside the caller's transaction and returns what it did, for the audit trail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models import Element
+from runtime.clock import now
+from runtime.config.documents import check_document
+from runtime.config.kinds import Kind
+from runtime.config.locate import Located
+from runtime.config.merge import check_editable, diff_patch, merge_patch
+from runtime.config.patches import joined
+from runtime.config.resolve import resolve
+from runtime.config.rows import as_layer
+from runtime.config.target import Target, layers_below, own_row
+from runtime.errors import (
+    AccessDeniedError,
+    AlreadyExistsError,
+    BadRequestError,
+    ConfigurationError,
+)
+
+__all__ = ["Change", "Check", "Edit", "archive", "change", "create", "lock", "reset", "restore"]
+
+#: Takes a kind, a merged specification and how messages call it; raises ConfigurationError.
+Check = Callable[[str, dict[str, Any], str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was done to one row."""
+
+    row: Element
+    tag: str
+    #: Merge patch from what the row was to what it is; for a reset, the patch that was dropped.
+    changes: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What a caller wants an element to be."""
+
+    document: dict[str, Any]
+    #: Whether the document is the whole element, and not a merge patch.
+    replaces: bool
+    #: JSON pointers below which the caller may customise what lies above.
+    allowed: Sequence[str]
+
+
+async def lock(session: AsyncSession, kind: Kind, key: str, target: Target) -> None:
+    """Wait until nobody else writes this element for this tenant or workspace."""
+    name = f"{target.workspace_id}/{target.tenant_id}/{kind.name}/{key}"
+    await session.exec(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
+
+
+async def create(  # noqa: PLR0913 - where, under which key, what, and how it is checked
+    session: AsyncSession,
+    kind: Kind,
+    target: Target,
+    key: str,
+    document: dict[str, Any],
+    check: Check,
+) -> Change:
+    """Add a whole definition. AlreadyExistsError if its key is taken at this place."""
+    spec = _whole(kind, key, document)
+    _checked(kind, key, spec, target.layer, check)
+    row = _new_row(kind, target, key, spec)
+    session.add(row)
+    await _flush(session, row)
+    return Change(row, "element:created", spec)
+
+
+async def change(
+    session: AsyncSession, located: Located, target: Target, edit: Edit, check: Check
+) -> Change | None:
+    """Patch or replace the caller's own row, or begin a customisation of what lies above.
+
+    Returns None if that changes nothing. Raises AccessDeniedError, which names the path, for what
+    may not be customised, and ConfigurationError for a result that is not valid.
+    """
+    check_document(edit.document, f"The {located.kind.singular}")
+    own = own_row(located, target)
+    if own is not None and own.parent_id is None:
+        done = _redefine(located, own, edit, check)
+    else:
+        done = _customise(located, target, own, edit, check)
+    if done is not None:
+        session.add(done.row)
+        await _flush(session, done.row)
+    return done
+
+
+async def reset(session: AsyncSession, located: Located, target: Target) -> Change | None:
+    """Drop the caller's customisation; None if there is none."""
+    own = next((row for row in located.rows if target.holds(row)), None)
+    if own is None:
+        return None
+    if own.parent_id is None:
+        raise BadRequestError(
+            f"{located.key} is defined here and customises nothing, so there is nothing to reset."
+        )
+    await session.delete(own)
+    await session.flush()
+    return Change(own, "element:reset", own.spec)
+
+
+async def archive(session: AsyncSession, located: Located, target: Target) -> Change | None:
+    """Archive the caller's own definition; None if it is archived already.
+
+    Raises AccessDeniedError for what lies above, and for a customisation, which is reset instead.
+    """
+    if located.is_archived:
+        _refuse_foreign(located, target, located.rows[0])
+        return None
+    own = own_row(located, target)
+    if own is not None and own.parent_id is not None:
+        raise AccessDeniedError(
+            f"{located.key} is defined above this token's layer. Reset it to drop what was"
+            f" customised here (POST /{located.kind.plural}/{located.key}/reset)."
+        )
+    if own is None:
+        base = located.row(located.effective().id)
+        raise AccessDeniedError(
+            f"{located.key} is defined at the {base.layer} layer, and this token archives only"
+            f" what stands at the {target.layer} layer.",
+            data={"layer": base.layer},
+        )
+    own.archived_at = own.updated_at = now()
+    own.revision += 1
+    await session.flush()
+    return Change(own, "element:archived", {"archivedAt": own.archived_at.isoformat()})
+
+
+async def restore(session: AsyncSession, located: Located, target: Target) -> Change | None:
+    """Bring an archived definition back; None if it is not archived.
+
+    Raises AlreadyExistsError if its key was taken meanwhile.
+    """
+    if not located.is_archived:
+        return None
+    row = located.rows[0]
+    _refuse_foreign(located, target, row)
+    row.archived_at = None
+    row.updated_at = now()
+    row.revision += 1
+    await _flush(session, row)
+    return Change(row, "element:restored", {"archivedAt": None})
+
+
+def _redefine(located: Located, own: Element, edit: Edit, check: Check) -> Change | None:
+    before = own.spec
+    after = edit.document if edit.replaces else merge_patch(before, edit.document)
+    after = _whole(located.kind, own.key, after)
+    changes = _difference(before, after)
+    if changes is None:
+        return None
+    _checked(located.kind, own.key, after, own.layer, check)
+    _rewrite(own, after)
+    return Change(own, "element:changed", changes)
+
+
+def _customise(
+    located: Located, target: Target, own: Element | None, edit: Edit, check: Check
+) -> Change | None:
+    below = layers_below(located, own)
+    lower = resolve([as_layer(row) for row in below], located.place)
+    if lower is None:
+        raise ConfigurationError(f"{located.key} has nothing left to customise.")
+    before = own.spec if own is not None else {}
+    if edit.replaces:
+        after = diff_patch(lower.spec, _whole(located.kind, located.key, edit.document))
+        check_editable(after, edit.allowed, base=lower.spec)
+    else:
+        check_editable(edit.document, edit.allowed, base=lower.spec)
+        after = joined(lower.spec, before, edit.document)
+    changes = _difference(before, after)
+    if changes is None:
+        return None
+    _checked(located.kind, located.key, merge_patch(lower.spec, after), target.layer, check)
+    if own is not None:
+        _rewrite(own, after)
+        return Change(own, "element:customised", changes)
+    row = _new_row(located.kind, target, located.key, after)
+    row.parent_id, row.app = below[-1].id, below[-1].app
+    return Change(row, "element:customised", changes)
+
+
+def _difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what changed, for the record: a merge patch, or else all that is there now."""
+    try:
+        return diff_patch(before, after) or None
+    except ConfigurationError:
+        return after
+
+
+def _whole(kind: Kind, key: str, document: dict[str, Any]) -> dict[str, Any]:
+    spec = {name: value for name, value in document.items() if value is not None}
+    return {**spec, "key": key} if kind.is_keyed else spec
+
+
+def _checked(kind: Kind, key: str, spec: dict[str, Any], layer: str, check: Check) -> None:
+    what = f"The {kind.singular} {key}"
+    try:
+        check_document(spec, what)
+        check(kind.name, spec, what)
+    except ConfigurationError as invalid:
+        raise ConfigurationError(invalid.message, data={**invalid.data, "layer": layer}) from None
+
+
+def _new_row(kind: Kind, target: Target, key: str, spec: dict[str, Any]) -> Element:
+    return Element(
+        kind=kind.name,
+        layer=target.layer,
+        workspace_id=target.workspace_id,
+        tenant_id=target.tenant_id,
+        integration_id=target.integration_id,
+        connection_id=target.connection_id,
+        key=key,
+        spec=spec,
+    )
+
+
+def _rewrite(row: Element, spec: dict[str, Any]) -> None:
+    row.spec = spec
+    row.revision += 1
+    row.updated_at = now()
+
+
+def _refuse_foreign(located: Located, target: Target, row: Element) -> None:
+    """A tenant restores and archives its own rows, a manager the workspace's."""
+    if row.tenant_id != target.tenant_id or row.workspace_id != target.workspace_id:
+        raise AccessDeniedError(
+            f"{located.key} stands at the {row.layer} layer, which this token does not write.",
+            data={"layer": row.layer},
+        )
+
+
+async def _flush(session: AsyncSession, row: Element) -> None:
+    key, layer = row.key, row.layer
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        if "uq_elements_place" not in str(error.orig):
+            raise
+        raise AlreadyExistsError(
+            f"The key {key!r} is taken at the {layer} layer.",
+            data={"errors": [{"path": "/key", "message": "is taken"}], "layer": layer},
+        ) from None
+    await session.refresh(row)

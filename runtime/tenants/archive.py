@@ -1,0 +1,148 @@
+"""Archives a tenant, with everything that it has going, and undoes just that.
+
+Workers lock many runs in one statement, in whatever order. So nothing here waits for a run's row:
+one that is being taken at this moment is left for another pass, and one that is taken after the
+archive is committed is refused by the claim (runtime/runs/hold.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import uuid_utils.compat
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+
+from runtime import jsontext
+from runtime.credits.ledger import settle
+from runtime.errors import RunStoppedError
+from runtime.tenancy import Owner
+
+__all__ = ["Halted", "archive_tenant", "halt_runs", "restore_tenant"]
+
+#: Runs that are ended in one statement.
+_BATCH = 2000
+
+#: Neither ended nor asked to.
+_GOING = (
+    "workspace_id = %(workspace)s AND tenant_id = %(tenant)s"
+    " AND (status = 'queued' OR (status = 'running' AND NOT stop_requested))"
+)
+
+# Without its action's schema nobody knows which parts of an input are sensitive, and these runs
+# never got as far as their action; so their records have no input.
+_END = """
+WITH ended AS (
+    UPDATE runs AS r SET status = 'stopped', stop_requested = true, error = %(error)s::jsonb,
+        finished_at = now(), lease_token = NULL, lease_until = NULL
+    FROM unnest(%(ids)s::uuid[], %(records)s::uuid[]) AS i(id, record)
+    WHERE r.id = i.id AND r.id = ANY(%(ids)s::uuid[])
+    RETURNING i.record, r.id, r.workspace_id, r.tenant_id, r.kind, r.element_id, r.element_key,
+        r.element_revision, r.integration_id, r.connection_id, r.attempt, r.error, r.meta,
+        r.started_at
+)
+INSERT INTO activity_records (id, workspace_id, tenant_id, tag, run_id, status, element_id,
+    element_key, element_revision, integration_id, connection_id, attempt, duration_ms, error,
+    meta, started_at)
+SELECT record, workspace_id, tenant_id,
+    CASE kind WHEN 'action' THEN 'action:run' ELSE replace(kind, '-', ':') END || ':stopped',
+    id, 'stopped', element_id, element_key, element_revision, integration_id, connection_id,
+    attempt, coalesce(extract(epoch FROM now() - started_at) * 1000, 0), error, meta, started_at
+FROM ended
+"""
+
+
+@dataclass(slots=True)
+class Halted:
+    """What became of the runs that a tenant had going."""
+
+    #: Ended before they began.
+    stopped: list[UUID] = field(default_factory=list)
+    #: Running: the worker that holds them has to be told.
+    asked: list[UUID] = field(default_factory=list)
+    #: How many were just being taken or finished by a worker.
+    left: int = 0
+
+
+async def archive_tenant(connection: AsyncConnection[DictRow], owner: Owner) -> Halted | None:
+    """Archive a tenant, switch its connections off and end its runs; None if it was archived.
+
+    Needs the manager's scope. After the commit, call `halt_runs` again while runs are left.
+    """
+    cursor = await connection.execute(
+        "UPDATE tenants SET archived_at = now(), updated_at = now(), revision = revision + 1"
+        " WHERE id = %s AND archived_at IS NULL",
+        (owner.tenant_id,),
+    )
+    if not cursor.rowcount:
+        return None
+    await connection.execute(
+        "UPDATE connections SET deactivated_by = 'tenant', updated_at = now(),"
+        " revision = revision + 1"
+        " WHERE tenant_id = %s AND archived_at IS NULL AND deactivated_by IS NULL",
+        (owner.tenant_id,),
+    )
+    return await halt_runs(connection, owner)
+
+
+async def halt_runs(connection: AsyncConnection[DictRow], owner: Owner) -> Halted:
+    """End the queued runs of an archived tenant, and ask those that run to stop."""
+    place = {"workspace": owner.workspace_id, "tenant": owner.tenant_id}
+    halted = Halted()
+    while True:
+        cursor = await connection.execute(
+            f"SELECT id, status FROM runs WHERE {_GOING} ORDER BY id LIMIT %(batch)s"  # noqa: S608 - ours
+            " FOR NO KEY UPDATE SKIP LOCKED",
+            {**place, "batch": _BATCH},
+        )
+        rows = await cursor.fetchall()
+        if not rows:
+            break
+        queued = [row["id"] for row in rows if row["status"] == "queued"]
+        running = [row["id"] for row in rows if row["status"] == "running"]
+        await _end(connection, queued)
+        await connection.execute(
+            "UPDATE runs SET stop_requested = true WHERE id = ANY(%s)", (running,)
+        )
+        halted.stopped += queued
+        halted.asked += running
+    cursor = await connection.execute(
+        f"SELECT count(*) AS left FROM runs WHERE {_GOING}",  # noqa: S608 - ours
+        place,
+    )
+    row = await cursor.fetchone()
+    halted.left = row["left"] if row else 0
+    return halted
+
+
+async def _end(connection: AsyncConnection[DictRow], run_ids: list[UUID]) -> None:
+    if not run_ids:
+        return
+    await connection.execute(
+        _END,
+        {
+            "ids": run_ids,
+            "records": [uuid_utils.compat.uuid7() for _ in run_ids],
+            "error": jsontext.dumps(RunStoppedError("The tenant was archived.").body()),
+        },
+    )
+    # A run that a stopping worker handed back still holds what it had reserved.
+    await settle(connection, {run_id: {} for run_id in run_ids})
+
+
+async def restore_tenant(connection: AsyncConnection[DictRow], owner: Owner) -> bool:
+    """Undo an archive; return whether the tenant was archived. Runs that were stopped stay so."""
+    cursor = await connection.execute(
+        "UPDATE tenants SET archived_at = NULL, updated_at = now(), revision = revision + 1"
+        " WHERE id = %s AND archived_at IS NOT NULL",
+        (owner.tenant_id,),
+    )
+    if not cursor.rowcount:
+        return False
+    await connection.execute(
+        "UPDATE connections SET deactivated_by = NULL, updated_at = now(), revision = revision + 1"
+        " WHERE tenant_id = %s AND deactivated_by = 'tenant'",
+        (owner.tenant_id,),
+    )
+    return True
