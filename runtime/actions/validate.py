@@ -1,0 +1,66 @@
+"""Whether a specification can work: its fields, its formulas and its schemas, before anybody runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from runtime.actions.schema import check_schema
+from runtime.config.kinds import parse_spec
+from runtime.errors import ConfigurationError
+from runtime.formulas import check
+
+__all__ = ["check_spec"]
+
+#: Parts of an action's configuration that are formulas.
+_TEMPLATES = {
+    "api-request-to-external-app": (
+        *("request/path", "request/method", "request/pathParameters"),
+        *("request/query", "request/headers", "request/data"),
+    ),
+    "http-request": (
+        *("request/uri", "request/method", "request/headers", "request/query", "request/body"),
+    ),
+    "run-python": ("input",),
+}
+
+
+def check_spec(kind: str, spec: dict[str, Any], what: str) -> Any:
+    """Return a merged specification as its kind's model.
+
+    Raises ConfigurationError with data {errors: [{path, message}]}; `what` begins its message.
+    """
+    parsed = parse_spec(kind, spec, what)
+    faults = list(_faults_of_action(spec)) if kind == "action" else []
+    if faults:
+        first, more = faults[0], f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise ConfigurationError(
+            f"{what} is not valid: {first['path']}: {first['message']}{more}",
+            data={"errors": faults},
+        )
+    return parsed
+
+
+def _faults_of_action(spec: dict[str, Any]) -> Iterator[dict[str, str]]:
+    for path in (f"/config/{part}" for part in _TEMPLATES[spec["type"]]):
+        yield from _faults(check, _at(spec, path), path)
+    yield from _faults(check, spec.get("outputMapping"), "/outputMapping")
+    for resource, units in (spec.get("cost") or {}).items():
+        yield from _faults(check, units, f"/cost/{resource}")
+    for path in ("/inputSchema", "/customOutputSchema", "/config/responseSchema"):
+        yield from _faults(check_schema, _at(spec, path), path)
+
+
+def _faults(examine: Any, value: Any, path: str) -> Iterator[dict[str, str]]:
+    if value is None:
+        return
+    try:
+        examine(value)
+    except ConfigurationError as invalid:
+        yield {"path": path + str(invalid.data.get("path") or ""), "message": invalid.message}
+
+
+def _at(document: Any, path: str) -> Any:
+    for step in path.split("/")[1:]:
+        document = document.get(step) if isinstance(document, dict) else None
+    return document

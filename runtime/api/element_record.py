@@ -1,0 +1,153 @@
+"""An element as the API shows it: its specification, and beside it what Vesicle knows about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from models import Element
+from runtime.actions.validate import check_spec
+from runtime.config.kinds import Kind
+from runtime.config.locate import Located
+from runtime.config.rows import Viewer
+from runtime.config.target import target_of
+from runtime.errors import AccessDeniedError, BadRequestError, ConfigurationError
+
+__all__ = ["FIXED", "effective_record", "integrations_in", "stored_record", "without_envelope"]
+
+#: What only Vesicle writes; a record that was read may be sent back with it.
+_READ_ONLY = frozenset(
+    {
+        *("id", "uuid", "revision", "layer", "layers", "explain", "isCustomized", "isReadOnly"),
+        *("state", "errors", "createdAt", "updatedAt", "archivedAt"),
+    }
+)
+#: What says where an element stands, and is decided when it is made.
+FIXED = ("key", "integrationId", "integrationKey", "connectionId", "tenantId", "parentId")
+
+Keys = Mapping[UUID, tuple[str, str | None]]
+
+
+def effective_record(
+    located: Located, caller: Viewer, keys: Keys, *, explain: bool = False
+) -> dict[str, Any]:
+    """Return the element that is in force, or the stored row if it is archived.
+
+    `keys` has the integrations' keys. With `explain`, the record says which layer each value came
+    from, and holds every layer as it is stored.
+    """
+    if located.is_archived:
+        return stored_record(located, located.rows[0], caller, keys)
+    found = located.effective(explain=explain)
+    rows = [located.row(layer.id) for layer in found.layers]
+    nearest = rows[-1]
+    record = {
+        **found.spec,
+        **_place(nearest, keys),
+        "id": str(found.id),
+        "key": found.key,
+        "revision": found.revision,
+        "isCustomized": any(layer.is_patch for layer in found.layers),
+        "isReadOnly": _is_read_only(located, caller),
+        **_state(located.kind, found.spec, found.key),
+        "createdAt": located.row(found.id).created_at,
+        "updatedAt": max(row.updated_at for row in rows),
+        "archivedAt": None,
+    }
+    if explain:
+        record["explain"] = found.origin
+        record["layers"] = [
+            {
+                "layer": layer.layer,
+                "id": str(layer.id),
+                "revision": layer.revision,
+                "isPatch": layer.is_patch,
+                "spec": layer.spec,
+            }
+            for layer in found.layers
+        ]
+    return record
+
+
+def stored_record(
+    located: Located, row: Element, caller: Viewer, keys: Keys
+) -> dict[str, Any]:
+    """Return one row as it is stored: for a customisation, its merge patch."""
+    is_patch = row.parent_id is not None
+    state = {"state": "READY", "errors": []}
+    return {
+        **row.spec,
+        **_place(row, keys),
+        "id": str(row.id),
+        "key": row.key,
+        "revision": row.revision,
+        "isCustomized": is_patch,
+        "isReadOnly": _is_read_only(located, caller) or row.tenant_id != caller.tenant_id,
+        **(state if is_patch else _state(located.kind, row.spec, row.key)),
+        "createdAt": row.created_at,
+        "updatedAt": row.updated_at,
+        "archivedAt": row.archived_at,
+    }
+
+
+def integrations_in(*located: Located) -> set[UUID]:
+    """Return the integrations whose keys the records of these elements show."""
+    return {row.integration_id for each in located for row in each.rows if row.integration_id}
+
+
+def without_envelope(
+    kind: Kind, body: Mapping[str, Any], record: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a body without what is no part of the specification.
+
+    Raises BadRequestError for another key or place than the record's: these cannot be changed.
+    """
+    fixed = FIXED if "connectorKey" in _fields(kind) else (*FIXED, "connectorKey")
+    for name in fixed:
+        if body.get(name) not in (None, record.get(name)):
+            raise BadRequestError(
+                f"The {name} of {kind.singular} {record['key']!r} cannot be changed.",
+                data={"errors": [{"path": f"/{name}", "message": "cannot be changed"}]},
+            )
+    return {
+        name: value for name, value in body.items() if name not in _READ_ONLY and name not in fixed
+    }
+
+
+def _fields(kind: Kind) -> tuple[str, ...]:
+    return ("connectorKey",) if kind.name == "integration" else ()
+
+
+def _place(row: Element, keys: Keys) -> dict[str, Any]:
+    integration = keys.get(row.integration_id) if row.integration_id else None
+    return {
+        "layer": row.layer,
+        "integrationId": _text(row.integration_id),
+        "integrationKey": integration[0] if integration else None,
+        "connectionId": _text(row.connection_id),
+        "tenantId": _text(row.tenant_id),
+        "parentId": _text(row.parent_id),
+        **({"connectorKey": row.app} if row.app else {}),
+    }
+
+
+def _state(kind: Kind, spec: dict[str, Any], key: str) -> dict[str, Any]:
+    try:
+        check_spec(kind.name, spec, f"The {kind.singular} {key}")
+    except ConfigurationError as invalid:
+        errors = invalid.data.get("errors") or [{"path": "/", "message": invalid.message}]
+        return {"state": "CONFIGURATION_ERROR", "errors": errors}
+    return {"state": "READY", "errors": []}
+
+
+def _is_read_only(located: Located, caller: Viewer) -> bool:
+    try:
+        target_of(located.kind, caller, located.viewer, located.place)
+    except AccessDeniedError:
+        return True
+    return False
+
+
+def _text(value: UUID | None) -> str | None:
+    return str(value) if value else None

@@ -1,0 +1,83 @@
+"""What a request names: an element, where to look at it from, and which layer of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from runtime.config.merge import LAYERS
+from runtime.config.places import Named
+from runtime.errors import BadRequestError
+
+__all__ = ["Asked", "asked", "flag", "layers_of", "named", "query_of"]
+
+#: The field's name for what stands in no integration.
+_ALIASES = {"universal": ("universe", "workspace"), "effective": ()}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A selector and what narrows it."""
+
+    selector: str
+    named: Named
+    #: The layers to show as they are stored; none for the effective element.
+    layers: tuple[str, ...]
+    explain: bool
+
+
+def query_of(request: Request) -> dict[str, str]:
+    """Return the query without blank values, and with what the path names in place of it."""
+    given = {name: text for name, text in request.query_params.items() if text.strip()}
+    for name, text in request.path_params.items():
+        given[name if name == "selector" else f"{name}Key"] = text
+        if name != "selector":
+            given.pop(f"{name}Id", None)
+    for name, text in given.items():
+        if "\x00" in text:
+            raise BadRequestError(
+                f"{name[:60]!r} contains a NUL character.",
+                data={"errors": [{"path": f"/{name[:60]}", "message": "contains a NUL"}]},
+            )
+    return given
+
+
+def asked(request: Request) -> Asked:
+    """Return which element a request is about; BadRequestError if it names none."""
+    query = query_of(request)
+    selector = query.get("selector") or query.get("id") or query.get("key")
+    if selector is None:
+        raise BadRequestError(
+            "Name the element: give id or key.",
+            data={"errors": [{"path": "/key", "message": "is missing"}]},
+        )
+    return Asked(selector, named(query), layers_of(query), flag(query, "explain"))
+
+
+def named(query: Mapping[str, str]) -> Named:
+    """Return what narrows a request."""
+    return Named(
+        integration=query.get("integrationId") or query.get("integrationKey"),
+        connection=query.get("connectionId") or query.get("connectionKey"),
+        tenant=query.get("tenantId") or query.get("tenantKey"),
+    )
+
+
+def layers_of(query: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the layers that `layer` names, separated by commas; none for `effective`."""
+    found: list[str] = []
+    for name in filter(None, query.get("layer", "").split(",")):
+        if name not in LAYERS and name not in _ALIASES:
+            raise BadRequestError(
+                f"layer is effective, or one or more of {', '.join(LAYERS)}.",
+                data={"errors": [{"path": "/layer", "message": "is not a layer"}]},
+            )
+        found += _ALIASES.get(name, (name,))
+    return tuple(found)
+
+
+def flag(query: Mapping[str, str], name: str) -> bool:
+    """Return whether a flag of the query is set."""
+    return query.get(name) in ("true", "1")
