@@ -12,10 +12,8 @@ from runtime.clock import monotonic
 from runtime.lanes.client import Lanes, connect
 from runtime.lanes.operations import depth
 from runtime.settings import Settings
-from runtime.submission import Submission
-from runtime.tenancy import Owner
 
-__all__ = ["BATCH", "drain", "fill"]
+__all__ = ["BATCH", "drain", "fill", "work_off"]
 
 #: Runs that are submitted at once.
 BATCH = 1000
@@ -36,36 +34,37 @@ FROM ended
 """
 
 
-async def fill(submission: Submission, sample: Sample, action: str, count: int) -> UUID:
+async def fill(
+    platform: Platform, settings: Settings, sample: Sample, action: str, count: int
+) -> UUID:
     """Submit runs, the tenants taking turns by batches; return the first one's id."""
     first: UUID | None = None
-    turns: itertools.cycle[Owner] = itertools.cycle(sample.owners)
+    turns = itertools.cycle(sample.owners)
     size = min(BATCH, max(1, count // len(sample.owners)))
-    for start in range(0, count, size):
-        wanted = [request(action, _QUEUE)] * min(size, count - start)
-        accepted = await submission.submit_many(next(turns), wanted)
-        first = first or accepted[0].run_id
+    async with open_submission(platform, settings) as submission:
+        for start in range(0, count, size):
+            wanted = [request(action, _QUEUE)] * min(size, count - start)
+            accepted = await submission.submit_many(next(turns), wanted)
+            first = first or accepted[0].run_id
     assert first is not None  # noqa: S101 - a backlog is never empty
     return first
 
 
-async def drain(  # noqa: PLR0913 - what is measured, where, and how much of it
-    platform: Platform,
-    settings: Settings,
-    sample: Sample,
-    action: str,
-    count: int,
-    *,
-    processes: int = _PROCESSES,
+async def drain(
+    platform: Platform, settings: Settings, sample: Sample, action: str, count: int
 ) -> float:
-    """Return runs per second over the last nine tenths of a backlog of `count`.
+    """Return runs per second over the last nine tenths of a backlog of `count`."""
+    first = await fill(platform, settings, sample, action, count)
+    return await work_off(platform, settings, first, count)
+
+
+async def work_off(platform: Platform, settings: Settings, first: UUID, count: int) -> float:
+    """Return runs per second over the last nine tenths of the runs from `first` on.
 
     The times are those that PostgreSQL wrote with each result. Raises RuntimeError unless every run
     has completed, and left its activity record.
     """
-    async with open_submission(platform, settings) as submission:
-        first = await fill(submission, sample, action, count)
-    with platform.running(platform.worker(settings, processes)):
+    with platform.running(platform.worker(settings, _PROCESSES)):
         await _until_empty(settings)
     return await _rate(settings, first, count)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from launch.supervisor import Child, Supervisor
 from runtime.db import role_url
 from runtime.keys import RootKey, create_keys, load_root_key
 from runtime.settings import ROLES, Settings
+from workers.main import worker_command
 
 __all__ = ["ROOT", "Platform", "open_platform"]
 
@@ -46,7 +46,8 @@ class Platform:
     #: The same, but on the database in which row security is off.
     unsecured: Settings
     redis_urls: Mapping[str, str] = field(repr=False)
-    admin_url: str = field(repr=False)
+    #: What dramatiq's command line imports in a worker.
+    worker_module: str = "workers.boot:broker"
 
     def environment(self, settings: Settings) -> dict[str, str]:
         """Return the environment of one of our processes."""
@@ -78,7 +79,7 @@ class Platform:
         """Return a worker; with a port it is ready when it has said so there."""
         return Child(
             "worker",
-            [sys.executable, "-m", "launch", "worker", "--processes", str(processes)],
+            worker_command(processes, module=self.worker_module),
             {**self.environment(settings), "VESICLE_HEALTH_PORT": str(health_port)},
             ready_url=f"http://127.0.0.1:{health_port}/health/ready" if health_port else None,
         )
@@ -112,7 +113,7 @@ def open_platform() -> Iterator[Platform]:
         migrate(open_url, root)
         _disable_row_security(open_url)
         unsecured = settings.model_copy(update={"database_url": SecretStr(open_url)})
-        yield Platform(home, root, settings, unsecured, redis_urls, servers.admin_url)
+        yield Platform(home, root, settings, unsecured, redis_urls)
 
 
 def _register_functions(home: Path) -> None:

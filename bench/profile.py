@@ -1,80 +1,74 @@
-"""Where the time of a run goes: CPU time by process, and by function within a worker."""
+"""Where the time of a run goes: CPU by process, and by function in a worker's event loop."""
 
 from __future__ import annotations
 
-import contextlib
 import pstats
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from os import sysconf
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
-from bench.pipeline import drain
-from bench.platform import Platform
+from bench.cpu import watch_cpu
+from bench.pipeline import drain, fill, work_off
+from bench.platform import ROOT, Platform
 from bench.sample import Sample
-from launch.supervisor import Child
 
-__all__ = ["Usage", "profile", "watch_cpu"]
+__all__ = ["show_profile"]
 
-_LOOK = 0.05
-_TICK = sysconf("SC_CLK_TCK")
-#: What a process is called by the names of its programs; what is not named is not counted.
-_KINDS = {"postgres": "PostgreSQL", "valkey-server": "Valkey", "python": "workers"}
-#: Functions that are listed.
-_LISTED = 45
+#: Lines of the list of functions.
+_LISTED = 50
 
 
-@dataclass
-class Usage:
-    """CPU seconds by kind of process, of processes that began or were there while it watched."""
+class _Line(NamedTuple):
+    """One function: microseconds a run in itself and with what it calls, calls a run."""
 
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
-@contextmanager
-def watch_cpu() -> Iterator[Usage]:
-    """Count the CPU time that our servers and workers use while the block lasts (Linux only)."""
-    usage, seen, ended = Usage(), {}, threading.Event()
-    before = _snapshot()
-
-    def look() -> None:
-        while not ended.wait(_LOOK):
-            seen.update(_snapshot())
-
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
-        yield usage
-    finally:
-        ended.set()
-        thread.join()
-        for process, (kind, seconds) in seen.items():
-            _, earlier = before.get(process, (kind, 0.0))
-            usage.seconds[kind] = usage.seconds.get(kind, 0.0) + seconds - earlier
+    own: float
+    whole: float
+    calls: float
+    place: str
 
 
-def _snapshot() -> dict[tuple[int, int], tuple[str, float]]:
-    """Return (process, its start) -> (kind, CPU seconds) of all that descends from us."""
-    found: dict[int, tuple[int, str, int, float]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            with contextlib.suppress(OSError):
-                name, _, rest = (entry / "stat").read_text().partition("(")[2].rpartition(")")
-                values = rest.split()
-                spent = (int(values[11]) + int(values[12])) / _TICK
-                found[int(entry.name)] = (int(values[1]), name, int(values[19]), spent)
-    return {
-        (pid, start): (kind, spent)
-        for pid, (_, name, start, spent) in found.items()
-        if (kind := _kind(name)) and _is_ours(pid, found)
-    }
+async def show_profile(platform: Platform, sample: Sample, count: int, console: Console) -> None:
+    """Print two tables: one of a drain that is only watched, one of a drain under cProfile."""
+    first = await fill(platform, platform.settings, sample, "noop", count)
+    with watch_cpu() as used:
+        rate = await work_off(platform, platform.settings, first, count)
+    console.print(_processes(used, count, rate))
+    profiled = replace(platform, worker_module="bench.profiled:broker")
+    await drain(profiled, platform.settings, sample, "noop", count)
+    console.print(_functions(sorted((platform.home / "profiles").glob("*.prof")), count))
 
 
-def _kind(name: str) -> str | None:
-    return next((kind for start, kind in _KINDS.items() if name.startswith(start)), None)
+def _processes(used: Mapping[str, float], count: int, rate: float) -> Table:
+    table = Table("process", "CPU µs a run", title=f"CPU time, {rate:,.0f} runs/s, start included")
+    for kind, seconds in sorted(used.items()):
+        table.add_row(kind, f"{seconds / count * 1e6:.0f}")
+    return table
+
+
+def _functions(files: Sequence[Path], count: int) -> Table:
+    table = Table("own µs", "whole µs", "calls", "function", title="A run in the event loop")
+    for line in sorted(_lines(files, count), reverse=True)[:_LISTED]:
+        table.add_row(f"{line.own:.1f}", f"{line.whole:.1f}", f"{line.calls:.2f}", line.place)
+    return table
+
+
+def _lines(files: Sequence[Path], count: int) -> list[_Line]:
+    stats = pstats.Stats(*map(str, files), stream=sys.stderr)
+    entries = stats.stats.items()  # type: ignore[attr-defined] # not in its stub, and documented nowhere else
+    return [
+        _Line(own / count * 1e6, whole / count * 1e6, calls / count, _place(*function))
+        for function, (_, calls, own, whole, _) in entries
+    ]
+
+
+def _place(file: str, line: int, name: str) -> str:
+    path = Path(file)
+    if path.is_relative_to(ROOT):
+        path = path.relative_to(ROOT)
+    short = "/".join(path.parts[-3:])
+    return f"{short}:{line} {name}" if line else name

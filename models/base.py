@@ -6,10 +6,10 @@ from typing import Any
 
 import uuid_utils.compat
 from sqlalchemy import DateTime, ForeignKeyConstraint, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON, JSONB
 from sqlmodel import Field, SQLModel
 
-__all__ = ["JSONB", "document", "moment", "primary_key", "tenant_reference", "written_at"]
+__all__ = ["JSONB", "document", "moment", "ordered_document", "primary_key", "tenant_reference", "written_at"]
 
 SQLModel.metadata.naming_convention = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -37,6 +37,19 @@ def written_at() -> Any:
         sa_type=DateTime(timezone=True),
         nullable=False,
         sa_column_kwargs={"server_default": text("now()")},
+    )
+
+
+def ordered_document() -> Any:
+    """Return a JSON column that keeps the order of keys, which jsonb does not.
+
+    In a specification the order carries meaning: the first key makes an object a formula.
+    """
+    return Field(
+        default_factory=dict,
+        sa_type=JSON,
+        nullable=False,
+        sa_column_kwargs={"server_default": text("'{}'")},
     )
 
 

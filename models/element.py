@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from models.base import document, moment, primary_key, tenant_reference, written_at
+from models.base import moment, ordered_document, primary_key, tenant_reference, written_at
 
 __all__ = ["Element"]
 
@@ -70,7 +70,7 @@ class Element(SQLModel, table=True):
     key: str
     #: The element that this row customises; null for a whole definition.
     parent_id: UUID | None = None
-    spec: dict[str, Any] = document()
+    spec: dict[str, Any] = ordered_document()
     #: Hash of the file that a universe element was loaded from.
     source_hash: str | None = None
     revision: int = Field(default=1, sa_column_kwargs={"server_default": "1"})

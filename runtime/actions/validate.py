@@ -1,4 +1,4 @@
-"""Whether a specification can work: its fields, its formulas and its schemas, before anybody runs it."""
+"""Whether a specification can work: its fields, its formulas and its schemas."""
 
 from __future__ import annotations
 

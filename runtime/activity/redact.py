@@ -87,7 +87,9 @@ def _is_clean(value: Any, scrubber: Scrubber) -> bool:
             if isinstance(one, str):
                 texts.append(one)
             elif isinstance(one, dict):
-                below.extend(one)
+                if not all(isinstance(key, str) for key in one):
+                    return False
+                texts.extend(one)
                 below.extend(one.values())
             elif isinstance(one, list):
                 below.extend(one)

@@ -70,9 +70,7 @@ def effective_record(
     return record
 
 
-def stored_record(
-    located: Located, row: Element, caller: Viewer, keys: Keys
-) -> dict[str, Any]:
+def stored_record(located: Located, row: Element, caller: Viewer, keys: Keys) -> dict[str, Any]:
     """Return one row as it is stored: for a customisation, its merge patch."""
     is_patch = row.parent_id is not None
     state = {"state": "READY", "errors": []}
@@ -103,7 +101,8 @@ def without_envelope(
 
     Raises BadRequestError for another key or place than the record's: these cannot be changed.
     """
-    fixed = FIXED if "connectorKey" in _fields(kind) else (*FIXED, "connectorKey")
+    # An integration's connector is part of its specification; elsewhere it is a place.
+    fixed = (*FIXED, "connectorKey") if "integration" in kind.layers else FIXED
     for name in fixed:
         if body.get(name) not in (None, record.get(name)):
             raise BadRequestError(
@@ -113,10 +112,6 @@ def without_envelope(
     return {
         name: value for name, value in body.items() if name not in _READ_ONLY and name not in fixed
     }
-
-
-def _fields(kind: Kind) -> tuple[str, ...]:
-    return ("connectorKey",) if kind.name == "integration" else ()
 
 
 def _place(row: Element, keys: Keys) -> dict[str, Any]:

@@ -36,14 +36,14 @@ class Pager:
     @classmethod
     def of(cls, root: RootKey, caller: Caller, name: str) -> Pager:
         """Return the pager of a caller's list."""
-        return cls(
-            root.derive("cursor"), (name, str(caller.workspace_id), str(caller.tenant_id))
-        )
+        return cls(root.derive("cursor"), (name, str(caller.workspace_id), str(caller.tenant_id)))
 
     def after(self, query: Mapping[str, str]) -> UUID | None:
         """Return the id after which the page begins; the cursor `0` is the start."""
         cursor = query.get("cursor", "0")
-        return None if cursor == "0" else UUID(open_cursor(self.key, cursor, *self.context)["after"])
+        return (
+            None if cursor == "0" else UUID(open_cursor(self.key, cursor, *self.context)["after"])
+        )
 
     def cursor(self, after: UUID) -> str:
         """Return the cursor of the page that begins after an id."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from runtime.api.routes import actions, connections, health, runs
+from runtime.api.routes import actions, connections, elements, health, runs
 
 __all__ = ["ROUTERS"]
 
@@ -13,4 +13,5 @@ ROUTERS: tuple[APIRouter, ...] = (
     actions.router,
     runs.router,
     connections.router,
+    elements.router,
 )

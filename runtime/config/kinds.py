@@ -29,9 +29,7 @@ __all__ = [
 class Spec(BaseModel):
     """What every element's specification has in common; unknown fields are refused."""
 
-    model_config = ConfigDict(
-        extra="forbid", alias_generator=to_camel, frozen=True
-    )
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, frozen=True)
 
     name: str | None = Field(default=None, max_length=200)
     description: str | None = Field(default=None, max_length=10_000)
@@ -64,9 +62,7 @@ class BaseAction(Spec):
 class ExternalRequest(BaseModel):
     """A request below a connection's base URI. Any value may be a formula."""
 
-    model_config = ConfigDict(
-        extra="forbid", alias_generator=to_camel, frozen=True
-    )
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, frozen=True)
 
     path: Any
     method: Any = "GET"
@@ -79,9 +75,7 @@ class ExternalRequest(BaseModel):
 class ExternalRequestConfig(BaseModel):
     """Configuration of `api-request-to-external-app`."""
 
-    model_config = ConfigDict(
-        extra="forbid", alias_generator=to_camel, frozen=True
-    )
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, frozen=True)
 
     request: ExternalRequest
     response_schema: dict[str, Any] | None = None

@@ -13,10 +13,10 @@ from runtime.config.element_keys import as_uuid, is_selector
 from runtime.config.kinds import Kind
 from runtime.config.places import Named, Spot, apps_of, find_spot, place_of_row
 from runtime.config.resolve import Place, Resolved, applies, resolve
-from runtime.config.rows import Viewer, as_layer, row_by_id, rows_by_keys
+from runtime.config.rows import Viewer, archived_rows, as_layer, row_by_id, rows_by_keys
 from runtime.errors import BadRequestError, NotFoundError
 
-__all__ = ["Located", "locate", "nothing_here"]
+__all__ = ["Located", "locate", "locate_archived", "nothing_here", "reread"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +59,67 @@ async def locate(
     `named` says narrows it. Raises NotFoundError, also for what belongs to another tenant, and
     BadRequestError for a key that several apps' elements have.
     """
-    if not is_selector(selector):
-        raise nothing_here(kind, selector)
-    spot = await find_spot(session, viewer, named)
-    element_id = as_uuid(selector)
+    key, spot = await _start(session, kind, selector, viewer, named)
+    element_id = as_uuid(key)
     if element_id is not None:
         return await _by_id(session, kind, element_id, spot)
-    key, rows = selector, await rows_by_keys(session, kind.name, [selector], spot.viewer)
-    prefix, dot, rest = selector.partition(".")
-    if dot:
-        key = rest
-        rows = await rows_by_keys(session, kind.name, [key], spot.viewer)
-        narrowed = replace(named, integration=prefix)
-        prefixed = await find_spot(session, viewer, narrowed)
-        if spot.place and prefixed.place and spot.place.integration_id:
-            _same_integration(kind, selector, spot.place, prefixed.place)
-        spot = prefixed
+    rows = await rows_by_keys(session, kind.name, [key], spot.viewer)
     place = spot.place
     if place is None:
         place = await _only_place(session, kind, rows, spot.viewer)
     return _at(kind, key, Spot(spot.viewer, place), rows)
 
 
+async def locate_archived(
+    session: AsyncSession, kind: Kind, selector: str, viewer: Viewer, named: Named
+) -> Located:
+    """Find what to restore: of a key, the definition that the viewer archived last.
+
+    What was never archived is found as by `locate`.
+    """
+    key, spot = await _start(session, kind, selector, viewer, named)
+    if as_uuid(key) is None:
+        for row in await archived_rows(session, kind.name, key, spot.viewer):
+            place = Place(row.integration_id, row.app, row.connection_id)
+            if spot.place is None or applies(as_layer(row), spot.place):
+                return Located(kind, key, spot.viewer, place, [row])
+    return await locate(session, kind, selector, viewer, named)
+
+
+async def reread(
+    session: AsyncSession, located: Located, changed: Element | None
+) -> Located | None:
+    """Return an element as it is after a row of it was changed; None if nothing is left there."""
+    if changed is not None and changed.archived_at is not None:
+        return replace(located, rows=[changed])
+    if located.is_archived and changed is None:
+        return located
+    rows = await rows_by_keys(session, located.kind.name, [located.key], located.viewer)
+    here = [row for row in rows if applies(as_layer(row), located.place)]
+    whole = any(row.parent_id is None for row in here)
+    return replace(located, rows=here) if whole else None
+
+
 def nothing_here(kind: Kind, selector: str) -> NotFoundError:
     """Return the error for a selector that names nothing that the caller can see."""
     return NotFoundError(f"There is no {kind.singular} {selector[:100]!r}.")
+
+
+async def _start(
+    session: AsyncSession, kind: Kind, selector: str, viewer: Viewer, named: Named
+) -> tuple[str, Spot]:
+    """Return the id or key, and the spot that its prefix and the request name."""
+    if not is_selector(selector):
+        raise nothing_here(kind, selector)
+    spot = await find_spot(session, viewer, named)
+    prefix, dot, key = selector.partition(".")
+    if not dot:
+        return selector, spot
+    prefixed = await find_spot(session, viewer, replace(named, integration=prefix))
+    here, there = spot.place, prefixed.place
+    if here and there and here.integration_id != there.integration_id:
+        raise nothing_here(kind, selector)
+    return key, prefixed
 
 
 async def _by_id(session: AsyncSession, kind: Kind, element_id: UUID, spot: Spot) -> Located:
@@ -108,11 +144,6 @@ def _at(kind: Kind, key: str, spot: Spot, rows: Sequence[Element]) -> Located:
     if not here:
         raise nothing_here(kind, key)
     return Located(kind, key, spot.viewer, place, here)
-
-
-def _same_integration(kind: Kind, selector: str, one: Place, other: Place) -> None:
-    if one.integration_id != other.integration_id:
-        raise nothing_here(kind, selector)
 
 
 async def _only_place(

@@ -1,4 +1,4 @@
-"""Where an element is looked at from: integrations, connections and tenants, by what they are called."""
+"""Where an element is looked at from: integrations, connections and tenants, by id or key."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def integrations_of(
 async def apps_of(session: AsyncSession, workspace_id: UUID) -> set[str]:
     """Return the connectors that the workspace has integrations for."""
     rows = await session.exec(
-        select(Element.spec["connectorKey"].astext).where(  # type: ignore[index]
+        select(Element.spec["connectorKey"].astext).where(
             col(Element.kind) == "integration",
             col(Element.workspace_id) == workspace_id,
             col(Element.archived_at).is_(None),
@@ -145,8 +145,6 @@ async def _connection(session: AsyncSession, viewer: Viewer, selector: str) -> C
     return found[0]
 
 
-def _by_id_or_key(
-    table: type[Element] | type[Connection], selector: str
-) -> ColumnElement[bool]:
+def _by_id_or_key(table: type[Element | Connection], selector: str) -> ColumnElement[bool]:
     found = as_uuid(selector)
     return col(table.id) == found if found else col(table.key) == selector

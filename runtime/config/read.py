@@ -65,7 +65,9 @@ async def list_effective(
     layers: dict[str, list[Element]] = {}
     for row in await rows_by_keys(session, kind.name, (row.key for row in rows), viewer):
         layers.setdefault(row.key, []).append(row)
-    apps = await integrations_of(session, [row.integration_id for row in rows if row.integration_id])
+    apps = await integrations_of(
+        session, [row.integration_id for row in rows if row.integration_id]
+    )
     items = []
     for row in rows:
         if row.archived_at is not None:
@@ -133,13 +135,13 @@ async def _page(
 
 def _branches(viewer: Viewer, *, own_only: bool) -> list[list[ColumnElement[bool]]]:
     workspace, tenant = col(Element.workspace_id), col(Element.tenant_id)
-    shared = [
+    shared: list[list[ColumnElement[bool]]] = [
         [workspace.is_(None), tenant.is_(None)],
         [workspace == viewer.workspace_id, tenant.is_(None)],
     ]
     if viewer.tenant_id is None:
         return shared
-    own = [workspace == viewer.workspace_id, tenant == viewer.tenant_id]
+    own: list[ColumnElement[bool]] = [workspace == viewer.workspace_id, tenant == viewer.tenant_id]
     return [own] if own_only else [*shared, own]
 
 
@@ -150,10 +152,8 @@ def _narrowing(filters: Filters) -> list[ColumnElement[bool]]:
     if not filters.include_archived:
         conditions.append(col(Element.archived_at).is_(None))
     if filters.search:
-        texts = (col(Element.key), Element.spec["name"].astext, Element.spec["description"].astext)  # type: ignore[index]
-        conditions.append(
-            or_(*(text.icontains(filters.search, autoescape=True) for text in texts))
-        )
+        texts = (col(Element.key), Element.spec["name"].astext, Element.spec["description"].astext)
+        conditions.append(or_(*(text.icontains(filters.search, autoescape=True) for text in texts)))
     if filters.place is not None:
         conditions.append(_belongs(filters.place))
     if filters.is_universal is not None:

@@ -14,7 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from models import Element
 from runtime.config.store import ElementRow
 
-__all__ = ["Viewer", "as_layer", "row_by_id", "rows_by_keys", "visible_to"]
+__all__ = ["Viewer", "archived_rows", "as_layer", "row_by_id", "rows_by_keys", "visible_to"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ def visible_to(viewer: Viewer) -> ColumnElement[bool]:
 
     Row security also lets a manager see every tenant's rows, which are no part of its own view.
     """
-    tenant = col(Element.tenant_id).is_(None)
+    tenant: ColumnElement[bool] = col(Element.tenant_id).is_(None)
     if viewer.tenant_id is not None:
         tenant = or_(tenant, col(Element.tenant_id) == viewer.tenant_id)
     return or_(
@@ -56,6 +56,22 @@ async def row_by_id(session: AsyncSession, kind: str, element_id: UUID) -> Eleme
     """Return a row by its id, live or archived, or None if this session may not see it."""
     rows = await _all(session, col(Element.id) == element_id, col(Element.kind) == kind)
     return rows[0] if rows else None
+
+
+async def archived_rows(
+    session: AsyncSession, kind: str, key: str, viewer: Viewer
+) -> Sequence[Element]:
+    """Return the definitions of this key that the viewer archived, the last one first."""
+    rows = await _all(
+        session,
+        col(Element.workspace_id) == viewer.workspace_id,
+        col(Element.kind) == kind,
+        col(Element.key) == key,
+        col(Element.tenant_id) == viewer.tenant_id,
+        col(Element.archived_at).is_not(None),
+        col(Element.parent_id).is_(None),
+    )
+    return sorted(rows, key=lambda row: (row.archived_at, row.id), reverse=True)
 
 
 def as_layer(row: Element) -> ElementRow:

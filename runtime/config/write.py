@@ -64,7 +64,7 @@ async def lock(session: AsyncSession, kind: Kind, key: str, target: Target) -> N
     await session.exec(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
 
 
-async def create(  # noqa: PLR0913 - where, under which key, what, and how it is checked
+async def create(
     session: AsyncSession,
     kind: Kind,
     target: Target,
@@ -89,6 +89,8 @@ async def change(
     Returns None if that changes nothing. Raises AccessDeniedError, which names the path, for what
     may not be customised, and ConfigurationError for a result that is not valid.
     """
+    if located.is_archived:
+        raise BadRequestError(f"{located.key} is archived and cannot be changed; restore it first.")
     check_document(edit.document, f"The {located.kind.singular}")
     own = own_row(located, target)
     if own is not None and own.parent_id is None:

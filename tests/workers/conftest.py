@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import time
 from contextlib import asynccontextmanager
+from typing import Any
 
 import dramatiq
 import pytest
@@ -33,7 +34,7 @@ async def eventually(condition, seconds=10.0):
 class Bench:
     """A broker with one coroutine queue, and what tests do with it."""
 
-    def __init__(self, url: str, **options) -> None:
+    def __init__(self, url: str, **options: Any) -> None:
         self.queue = f"loop{next(_numbers)}"
         self.quarantined: list[tuple[str, str]] = []
         options.setdefault("quarantine", self.note)
@@ -44,7 +45,7 @@ class Bench:
     def note(self, message, why):
         self.quarantined.append((message.message_id, why))
 
-    def actor(self, fn, **options):
+    def actor(self, fn, **options: Any):
         options = {"actor_class": LoopActor, "queue_name": self.queue, **options}
         return dramatiq.actor(broker=self.broker, **options)(fn)
 
@@ -75,7 +76,7 @@ def make_bench(redis_url):  # noqa: F811 - the fixture
     dramatiq.set_encoder(LaneEncoder())
     benches = []
 
-    def make(url=redis_url, **options):
+    def make(url=redis_url, **options: Any):
         benches.append(Bench(url, **options))
         return benches[-1]
 

@@ -19,7 +19,7 @@ tenant_of = contextvars.ContextVar("tenant_of", default="nobody")
 class Recorder(dramatiq.Middleware):
     """Refuses what is marked, binds the tenant, notes every hook."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.seen = []
 
     def before_process_message(self, broker, message):

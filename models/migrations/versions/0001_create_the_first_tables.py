@@ -241,7 +241,7 @@ def upgrade() -> None:
         sa.Column("parent_id", sa.Uuid(), nullable=True),
         sa.Column(
             "spec",
-            postgresql.JSONB(astext_type=sa.Text()),
+            postgresql.JSON(astext_type=sa.Text()),
             server_default=sa.text("'{}'"),
             nullable=False,
         ),

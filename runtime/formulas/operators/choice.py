@@ -17,6 +17,7 @@ def case(argument: Source) -> Step:
 
     The list of cases may also stand alone. A case without a filter matches, and so does one whose
     filter is null, undefined or, as the contract has it, a literal false: a switched off filter.
+    A default that is null counts as none.
     """
     cases, default = argument, None
     if isinstance(argument.value, dict) and not argument.is_formula:
@@ -31,7 +32,8 @@ def case(argument: Source) -> Step:
         for matches, value in steps:
             if matches(state):
                 return value(state)
-        return otherwise(state)
+        fallback = otherwise(state)
+        return UNDEFINED if fallback is None else fallback
 
     return run
 

@@ -90,11 +90,14 @@ def has_item(items: list[Any], value: Any, budget: Budget) -> bool:
 
 
 def _contains(left: Any, right: Any, budget: Budget) -> bool:
-    """Return whether a list has an item, or a text has a part, in whatever case."""
+    """Return whether a list has an item, or a text has a part, in whatever case.
+
+    As in the contract, 0, false and "" contain nothing.
+    """
     if isinstance(left, list):
         return has_item(left, right, budget)
     whole, part = as_text(left, budget), as_text(right, budget)
-    if whole is None or part is None or is_nothing(left) or is_nothing(right):
+    if whole is None or part is None or is_nothing(right) or not truthy(left):
         return False
     budget.read(whole, part)
     return part.lower() in whole.lower()

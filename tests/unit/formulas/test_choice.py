@@ -58,6 +58,8 @@ def test_a_case_matches_by_its_filter(filter_, matches):
         ({"cases": [{"value": 1}], "default": 2}, 1),
         ({"cases": [], "default": {"$var": "$.name"}}, "Acme"),
         ({"cases": [{"filter": NO, "value": 1}]}, UNDEFINED),
+        ({"cases": [], "default": None}, UNDEFINED),
+        ({"cases": [{"value": None}], "default": 2}, None),
         ({"cases": [{"filter": YES, "value": MISSING}], "default": 2}, UNDEFINED),
         ({"cases": [{"filter": YES}], "default": 2}, UNDEFINED),
         ([], UNDEFINED),

@@ -43,6 +43,8 @@ NO = {"$eval": 1, "is": 2}
         ("a", "noneOf", MISSING, True),
         ("Hello", "contains", "ELL", True),
         (12, "contains", 1, True),
+        (0, "contains", 0, False),
+        (False, "contains", "", False),
         ("Hello", "contains", "", True),
         ("Hello", "contains", MISSING, False),
         (MISSING, "contains", "x", False),

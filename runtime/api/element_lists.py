@@ -1,0 +1,96 @@
+"""Lists of elements: effective ones for the caller, or rows as they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from runtime.api.caller import Caller
+from runtime.api.element_record import effective_record, integrations_in, stored_record
+from runtime.api.element_writes import viewer_of
+from runtime.api.paging import Pager, limit_of
+from runtime.api.selectors import flag, layers_of, named
+from runtime.api.services import Services
+from runtime.config.element_keys import as_uuid
+from runtime.config.kinds import Kind
+from runtime.config.places import Spot, find_spot, integrations_of
+from runtime.config.read import Filters, Page, list_effective, list_rows
+from runtime.errors import BadRequestError
+
+__all__ = ["list_elements"]
+
+_TENANTS_LAYERS = frozenset({"tenant", "connection"})
+
+
+async def list_elements(
+    services: Services, caller: Caller, kind: Kind, query: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return `{items, cursor?}` for the filters of a query; it ignores those that it does not know.
+
+    `layer`, `tenantId` and `parentId` ask for stored rows, customisations among them; everything
+    else for effective elements.
+    """
+    viewer = viewer_of(caller)
+    pager = Pager.of(services.root, caller, kind.plural)
+    async with services.database.session(caller.scope) as session:
+        spot = await find_spot(session, viewer, named(query))
+        filters = _filters(query, kind, spot, pager)
+        if filters.is_own or filters.layers or filters.parent_id is not None:
+            page = await list_rows(session, kind, spot.viewer, filters)
+            show = "stored"
+        else:
+            page = await list_effective(session, kind, spot.viewer, filters)
+            show = "effective"
+        items = await _records(session, caller, page, show)
+    answer: dict[str, Any] = {"items": items}
+    if page.after is not None:
+        answer["cursor"] = pager.cursor(page.after)
+    return answer
+
+
+async def _records(
+    session: AsyncSession, caller: Caller, page: Page, show: str
+) -> list[dict[str, Any]]:
+    viewer = viewer_of(caller)
+    keys = await integrations_of(session, integrations_in(*page.items))
+    if show == "effective":
+        return [effective_record(each, viewer, keys) for each in page.items]
+    return [stored_record(each, each.rows[0], viewer, keys) for each in page.items]
+
+
+def _filters(query: Mapping[str, str], kind: Kind, spot: Spot, pager: Pager) -> Filters:
+    layers = layers_of(query)
+    if _TENANTS_LAYERS.issuperset(layers) and layers and spot.viewer.tenant_id is None:
+        raise BadRequestError(
+            "Rows at the tenant and connection layers are listed for one tenant: give tenantId or"
+            " connectionId.",
+            data={"errors": [{"path": "/tenantId", "message": "is missing"}]},
+        )
+    # Kinds that stand at no integration are not narrowed by one.
+    place = spot.place if "integration" in kind.layers else None
+    universal = flag(query, "isUniversal") if "isUniversal" in query else None
+    return Filters(
+        search=query.get("search", "")[:200] or None,
+        include_archived=flag(query, "includeArchived"),
+        place=place,
+        is_universal=universal,
+        after=pager.after(query),
+        limit=limit_of(query),
+        layers=layers,
+        parent_id=_id(query, "parentId"),
+        is_own="tenantId" in query or "tenantKey" in query,
+    )
+
+
+def _id(query: Mapping[str, str], name: str) -> Any:
+    text = query.get(name)
+    if text is None:
+        return None
+    found = as_uuid(text)
+    if found is None:
+        raise BadRequestError(
+            f"{name} is an id.", data={"errors": [{"path": f"/{name}", "message": "is no id"}]}
+        )
+    return found
