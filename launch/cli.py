@@ -13,6 +13,7 @@ from rich.console import Console
 from runtime import logs
 from runtime.errors import VesicleError
 from runtime.settings import Settings, settings
+from vesicle.errors import VesicleError as ClientError
 
 __all__ = ["app", "main"]
 
@@ -29,7 +30,7 @@ def main() -> NoReturn:
     """Run the command; an error of ours is a sentence and exit code 1, not a traceback."""
     try:
         app()
-    except VesicleError as error:
+    except (VesicleError, ClientError) as error:
         Console(stderr=True, highlight=False).print(f"[red]vesicle:[/red] {error.message}")
         sys.exit(1)
     sys.exit(0)

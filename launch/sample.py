@@ -104,11 +104,7 @@ def run_for_both(vesicle: Vesicle) -> list[Shown]:
 def _run_for(scope: TenantScope[Blocking], tenant: SampleTenant) -> Shown:
     result = scope.action(ACTION).run({})
     effective = scope.action(ACTION).get(layer="effective", explain=True)
-    record = next(
-        each
-        for each in scope.activity.find(limit=20).items
-        if result.run_id in (each.get("runId"), each.get("actionRunId"), each.get("id"))
-    )
+    (record,) = scope.activity.find(run_id=result.run_id).items
     return Shown(
         tenant,
         result.output["deals"],
@@ -117,9 +113,9 @@ def _run_for(scope: TenantScope[Blocking], tenant: SampleTenant) -> Shown:
             for path, layer in effective["explain"].items()
             if layer != "universe"
         },
-        record.get("credits") or {},
+        dict(record["credits"]),
         result.run_id,
-        float(record.get("duration") or 0),
+        float(record["duration"]),
     )
 
 

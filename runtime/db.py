@@ -137,7 +137,8 @@ class Database:
     async def session(self, scope: Scope) -> AsyncIterator[AsyncSession]:
         """Yield an ORM session for one transaction, committed at the end."""
         async with AsyncSession(self._engines[scope.role], expire_on_commit=False) as session:
-            await session.execute(
+            connection = await session.connection()
+            await connection.execute(
                 text("SELECT set_config('vesicle.scope', :stamp, true)"),
                 {"stamp": self._sign(scope)},
             )

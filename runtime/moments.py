@@ -31,5 +31,5 @@ def parse_moment(text: str | None, name: str) -> datetime | None:
     except (ValueError, OverflowError):
         raise BadRequestError(
             f"{name} is not a moment in ISO 8601, such as 2026-01-31T12:00:00Z.",
-            data={"path": f"/query/{name}"},
+            data={"errors": [{"path": f"/{name}", "message": "is not a moment"}]},
         ) from None

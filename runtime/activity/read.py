@@ -79,27 +79,27 @@ async def list_activity(
     wanted: ActivityFilter,
     *,
     with_data: bool = False,
-) -> list[DictRow]:
-    """Return the newest records that fit, one more than the page shows if there are more.
+) -> tuple[list[DictRow], bool]:
+    """Return the newest records that fit, and whether there are more.
 
-    `with_data` adds inputs and outputs; a page of large ones ends before its limit, after
-    8 MB. The row after a page's last one carries `is_over`.
+    `with_data` adds inputs and outputs; a page of large ones ends before its limit, after 8 MB.
     """
     where, values = _conditions(scope, wanted)
     columns = f"{_BRIEF}, a.input, a.output" if with_data else _BRIEF
     size = _SIZE if with_data else "0"
     cursor = await connection.execute(
-        f"SELECT *, position > %(limit)s OR before > {LARGEST_PAGE} AS is_over FROM ("
+        "SELECT * FROM ("
         f" SELECT {columns}, t.key AS tenant_key, row_number() OVER newest AS position,"
         f" coalesce(sum({size}) OVER (newest ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)"
-        " AS before FROM (SELECT * FROM activity_records AS a"
-        f" WHERE {where} ORDER BY a.id DESC LIMIT %(limit)s + 1) AS a"
+        " AS size_before, count(*) OVER () AS found"
+        f" FROM (SELECT * FROM activity_records AS a WHERE {where}"
+        " ORDER BY a.id DESC LIMIT %(limit)s + 1) AS a"
         " JOIN tenants AS t ON t.id = a.tenant_id WINDOW newest AS (ORDER BY a.id DESC)"
-        ") AS page ORDER BY id DESC",
+        f") AS page WHERE position <= %(limit)s AND size_before <= {LARGEST_PAGE} ORDER BY id DESC",
         {**values, "limit": wanted.limit},
     )
     rows = await cursor.fetchall()
-    return rows
+    return rows, bool(rows) and rows[0]["found"] > len(rows)
 
 
 def _conditions(scope: Scope, wanted: ActivityFilter) -> tuple[str, dict[str, Any]]:

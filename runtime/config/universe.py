@@ -111,7 +111,7 @@ def read_universe(folder: Path, *, check: Check = parse_spec) -> Sequence[Any]:
         raise ConfigurationError(f"There is no folder {folder} to load the universe from.")
     entries: dict[Identity, _Entry] = {}
     for app in sorted(path for path in folder.iterdir() if path.is_dir()):
-        for name, entry in _entries_of(app):
+        for name, entry in _entries_of(app, folder):
             if entry.identity in entries:
                 raise ConfigurationError(f"{name}: {_label(entry.identity)} is there twice.")
             _check(name, entry, check)
@@ -119,27 +119,27 @@ def read_universe(folder: Path, *, check: Check = parse_spec) -> Sequence[Any]:
     return list(entries.values())
 
 
-def _entries_of(app: Path) -> Iterator[tuple[str, _Entry]]:
+def _entries_of(app: Path, folder: Path) -> Iterator[tuple[str, _Entry]]:
     """Yield the elements of one app's folder, each with the name of its file."""
     about = app / "external-app.yaml"
     if about.exists():
-        name, spec = _read(about)
+        name, spec = _read(about, folder)
         yield name, _Entry("external-app", str(spec.pop("key", app.name)), None, spec)
     connectors = []
-    for path in sorted(app.glob("connector*.yaml")):
-        name, spec = _read(path)
+    for path in sorted(app.glob("connector*.yaml"), key=lambda path: path.stem):
+        name, spec = _read(path, folder)
         connectors.append(str(spec.get("key")))
         yield name, _Entry("connector", connectors[-1], None, spec)
     for path in sorted(app.glob("actions/*.yaml")):
-        name, spec = _read(path)
+        name, spec = _read(path, folder)
         if spec.pop("key", path.stem) != path.stem:
             raise ConfigurationError(f"{name}: /key must be the file's name, {path.stem}.")
         for connector in connectors:
             yield name, _Entry("action", path.stem, connector, spec)
 
 
-def _read(path: Path) -> tuple[str, dict[str, Any]]:
-    name = "/".join(path.parts[path.parts.index("universe") :] if "universe" in path.parts else [str(path)])
+def _read(path: Path, folder: Path) -> tuple[str, dict[str, Any]]:
+    name = path.relative_to(folder.parent).as_posix()
     return name, read_yaml(path, name)
 
 
@@ -150,7 +150,9 @@ def _check(name: str, entry: _Entry, check: Check) -> None:
     except BadRequestError as invalid:
         raise ConfigurationError(f"{name}: /key: {invalid.message}") from None
     except ConfigurationError as invalid:
-        message = invalid.message if invalid.message.startswith(name) else f"{name}: {invalid.message}"
+        message = (
+            invalid.message if invalid.message.startswith(name) else f"{name}: {invalid.message}"
+        )
         raise ConfigurationError(message, data={**invalid.data, "file": name}) from None
 
 

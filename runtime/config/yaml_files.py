@@ -18,7 +18,7 @@ _LARGEST = 256_000
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Safe YAML without aliases, of which few can unfold to millions of nodes, and without dates."""
+    """Safe YAML without dates, and without aliases: a few unfold to millions of nodes."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -28,9 +28,7 @@ class _PlainLoader(yaml.SafeLoader):
             )
         return super().compose_node(parent, index)  # type: ignore[no-any-return]
 
-    def construct_mapping(
-        self, node: yaml.MappingNode, deep: bool = False
-    ) -> dict[Hashable, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[object] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)

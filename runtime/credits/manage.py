@@ -29,8 +29,8 @@ __all__ = [
     "find_limit",
     "insert_limit",
     "list_limits",
-    "limit_at",
     "public_limit",
+    "put_limit",
     "restore_limit",
     "set_amount",
     "shown_window",
@@ -83,7 +83,7 @@ async def find_limit(
     return row
 
 
-async def limit_at(
+async def _limit_at(
     connection: AsyncConnection[DictRow], workspace_id: UUID, place: LimitPlace
 ) -> DictRow | None:
     """Return the live limit at a place, locked; None if there is none."""
@@ -168,6 +168,21 @@ async def insert_limit(
     return limit_id
 
 
+async def put_limit(
+    connection: AsyncConnection[DictRow],
+    workspace_id: UUID,
+    place: LimitPlace,
+    amount: Decimal | None,
+) -> UUID:
+    """Make the limit at a place allow this much, whether there is one yet or not."""
+    row = await _limit_at(connection, workspace_id, place)
+    if row is None:
+        return await insert_limit(connection, workspace_id, place, amount)
+    await set_amount(connection, row, amount)
+    limit_id: UUID = row["id"]
+    return limit_id
+
+
 async def set_amount(
     connection: AsyncConnection[DictRow], row: DictRow, amount: Decimal | None
 ) -> None:
@@ -211,7 +226,7 @@ async def _recount_beneath(connection: AsyncConnection[DictRow], row: DictRow) -
     place = LimitPlace(
         row["resource"], row["scope"], row["window_seconds"], None, row["subject_id"]
     )
-    beneath = await limit_at(connection, row["workspace_id"], place)
+    beneath = await _limit_at(connection, row["workspace_id"], place)
     if beneath is not None and beneath["amount"] is not None:
         await recount(
             connection, row["workspace_id"], _rule(beneath), tenant_id=row["tenant_id"]

@@ -101,7 +101,10 @@ def _conditions(selector: TenantSelector) -> tuple[list[str], dict[str, Any]]:
     values: dict[str, Any] = {}
     texts = (selector.id_or_key, selector.id, selector.key)
     if not any(texts):
-        raise BadRequestError("Name the tenant by its id or key.", data={"path": "/query/id"})
+        raise BadRequestError(
+            "Name the tenant by its id or key.",
+            data={"errors": [{"path": "/id", "message": "is missing"}]},
+        )
     if not all(is_key(text) for text in texts if text):
         raise NotFoundError(f"There is no tenant {selector}.")
     if selector.id_or_key:

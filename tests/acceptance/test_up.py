@@ -16,7 +16,6 @@ import httpx2
 import pytest
 
 from launch.processes import ROOT
-from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -81,7 +80,7 @@ def test_the_demo_checks_what_it_shows_and_stops(vesicle, home):
     assert _processes_of(home) == []
 
 
-async def test_up_serves_until_it_is_interrupted(vesicle, home):
+def test_up_serves_until_it_is_interrupted(vesicle, home):
     """`vesicle up` serves; env, token and doctor know it; Ctrl-C stops all that it started."""
     with subprocess.Popen(**vesicle("up")) as up:
         try:
@@ -97,13 +96,13 @@ async def test_up_serves_until_it_is_interrupted(vesicle, home):
             token = subprocess.run(
                 **vesicle("token", "--tenant", "customer-123", "--name", "Acme Corp"), check=True
             ).stdout.strip()
-            async with httpx2.AsyncClient(
+            with httpx2.Client(
                 base_url=settings["VESICLE_API_URL"],
                 headers={"Authorization": f"Bearer {token}"},
                 trust_env=False,
             ) as acme:
-                assert (await acme.get("/self")).json()["internalId"] == "customer-123"
-                ran = await acme.post("/actions/list-deals/run", json={"input": {}})
+                assert acme.get("/self").json()["internalId"] == "customer-123"
+                ran = acme.post("/actions/list-deals/run", json={"input": {}})
                 assert ran.status_code == 200, ran.text
             healthy = subprocess.run(**vesicle("doctor"), check=False)
             assert healthy.returncode == 0, healthy.stdout
@@ -111,7 +110,7 @@ async def test_up_serves_until_it_is_interrupted(vesicle, home):
             up.send_signal(signal.SIGINT)
             rest, _ = up.communicate(timeout=60)
     assert up.returncode == 0, rest
-    await eventually(lambda: _processes_of(home) == [])
+    assert _processes_of(home) == []
     missing = subprocess.run(**vesicle("env"), check=False)
     assert missing.returncode == 1
     assert "make up" in missing.stdout

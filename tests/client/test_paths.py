@@ -95,8 +95,8 @@ TENANT = both(
         (lambda t: t.runs.get("r1"), "GET", "/runs/r1", None),
         (lambda t: t.run("r1").get(), "GET", "/runs/r1", None),
         (lambda t: t.run("r1").stop(), "POST", "/runs/r1/stop", None),
-        (lambda t: t.activity.find(), "GET", "/action-run-logs", None),
-        (lambda t: t.activity.get("a1"), "GET", "/action-run-logs/a1", None),
+        (lambda t: t.activity.find(), "GET", "/activity", None),
+        (lambda t: t.activity.get("a1"), "GET", "/activity/a1", None),
         (lambda t: t.action("a/b ü?").get(), "GET", "/actions/a%2Fb%20%C3%BC%3F", None),
     ]
 )

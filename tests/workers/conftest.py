@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,15 +19,6 @@ from workers.encoder import LaneEncoder
 from workers.loop_actor import LoopActor
 
 _numbers = itertools.count(1)
-
-
-async def eventually(condition, seconds=10.0):
-    """Wait until a condition holds; what it returned is returned."""
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.005)
-    return result
 
 
 class Bench:

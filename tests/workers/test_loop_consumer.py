@@ -10,7 +10,7 @@ import dramatiq
 from dramatiq.errors import Retry
 from dramatiq.middleware import SkipMessage
 
-from tests.workers.conftest import eventually
+from tests.waiting import eventually
 from workers.consumer import LoopConsumer
 
 tenant_of = contextvars.ContextVar("tenant_of", default="nobody")

@@ -92,7 +92,7 @@ class Scope(Resource[D]):
     @property
     def activity(self) -> Activity[D]:
         """The activity records."""
-        return Activity(self._session, path_of("action-run-logs"))
+        return Activity(self._session, path_of("activity"))
 
     @operation
     def usage(self, /, **filters: Filter) -> Steps[dict[str, Any]]:

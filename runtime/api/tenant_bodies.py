@@ -1,0 +1,99 @@
+"""What callers say about tenants, and what of it goes into which column."""
+
+from __future__ import annotations
+
+import unicodedata
+import uuid
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
+from pydantic.alias_generators import to_camel
+
+from runtime.api.limit_writes import Amount
+from runtime.config.merge import merge_patch
+from runtime.tenants.claims import LARGEST_FIELDS, is_key
+
+__all__ = ["NewTenant", "TenantPatch", "TenantReplacement", "changes_of", "public_names"]
+
+
+def _key(text: str) -> str:
+    if not is_key(text):
+        message = "is not 1 to 255 characters without control characters, in NFC"
+        raise ValueError(message)
+    return text
+
+
+def _name(text: str) -> str:
+    return _key(unicodedata.normalize("NFC", text))
+
+
+def _small(document: dict[str, Any]) -> dict[str, Any]:
+    if len(orjson.dumps(document)) > LARGEST_FIELDS:
+        message = f"is larger than {LARGEST_FIELDS} bytes"
+        raise ValueError(message)
+    return document
+
+
+Key = Annotated[str, AfterValidator(_key)]
+Name = Annotated[str, AfterValidator(_name)]
+Document = Annotated[dict[str, Any], AfterValidator(_small)]
+
+
+class _Tenant(BaseModel):
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
+
+    internal_id: Key | None = None
+    credentials: Document | None = None
+    ai_limit: Amount = Field(default=None, alias="aiCreditsRolling30DayLimit")
+
+
+class TenantReplacement(_Tenant):
+    """A tenant as it shall be: what is not said is empty, and its key stays."""
+
+    name: Name
+    fields: Document = Field(default_factory=dict)
+    meta: Document = Field(default_factory=dict)
+    is_test: StrictBool = False
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Return the columns to write."""
+        columns = self.model_dump(include={"name", "fields", "meta", "is_test"})
+        return columns if self.internal_id is None else {**columns, "key": self.internal_id}
+
+
+class NewTenant(TenantReplacement):
+    """A tenant that shall be made; it gets a key if it has none."""
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Return the columns to write."""
+        return {"key": uuid.uuid4().hex, **super().columns}
+
+
+class TenantPatch(_Tenant):
+    """What shall change; `fields` and `meta` are merged, a null in them removes."""
+
+    name: Name = ""
+    fields: Document | None = None
+    meta: Document | None = None
+    is_test: StrictBool = False
+
+
+def changes_of(patch: TenantPatch, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns that a patch changes in a row, with their new values."""
+    said = patch.model_dump(include={"name", "fields", "meta", "is_test"}, exclude_unset=True)
+    for name in ("fields", "meta"):
+        if name in said:
+            said[name] = merge_patch(before[name], said[name] or {}) if said[name] else {}
+    if patch.internal_id is not None:
+        said["key"] = patch.internal_id
+    return {name: value for name, value in said.items() if value != before[name]}
+
+
+def public_names(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return columns under the names that callers know, for the audit trail."""
+    names = {"key": "internalId", "is_test": "isTest"}
+    return {names.get(column, column): value for column, value in columns.items()}
