@@ -43,8 +43,8 @@ TENANTS = (
         "customer-456",
         "Globex",
         "crm-globex-key",
-        {"config": {"request": {"query": {"limit": 2}}}, "timeout": 20},
-        "two deals at a time, within 20 s",
+        {"config": {"request": {"query": {"limit": 2}}}},
+        "two deals at a time",
     ),
 )
 
@@ -76,8 +76,7 @@ def seed(vesicle: Vesicle, crm_url: str) -> None:
                     "credentials": {"apiKey": tenant.api_key},
                 }
             )
-        if not scope.action(ACTION).get().get("isCustomized"):
-            scope.action(ACTION).patch(tenant.customisation)
+        _adapt(scope, "tenant", tenant.customisation)
 
 
 def _ensure_integration(admin: ManagerScope[Blocking], crm_url: str) -> None:
@@ -92,8 +91,17 @@ def _ensure_integration(admin: ManagerScope[Blocking], crm_url: str) -> None:
                 "parameters": {"baseUri": crm_url},
             }
         )
-    if not admin.action(ACTION).get(layer="effective", explain=True).get("isCustomized"):
-        admin.action(ACTION).patch({"config": {"request": {"query": {"limit": 5}}}})
+    _adapt(admin, "workspace", {"timeout": 20, "config": {"request": {"query": {"limit": 5}}}})
+
+
+def _adapt(
+    scope: ManagerScope[Blocking] | TenantScope[Blocking], layer: str, patch: dict[str, Any]
+) -> None:
+    action = scope.action(ACTION)
+    try:
+        action.get(layer=layer)
+    except NotFound:
+        action.patch(patch)
 
 
 def run_for_both(vesicle: Vesicle) -> list[Shown]:

@@ -9,7 +9,15 @@ from sqlalchemy import DateTime, ForeignKeyConstraint, text
 from sqlalchemy.dialects.postgresql import JSON, JSONB
 from sqlmodel import Field, SQLModel
 
-__all__ = ["JSONB", "document", "moment", "ordered_document", "primary_key", "tenant_reference", "written_at"]
+__all__ = [
+    "JSONB",
+    "document",
+    "moment",
+    "ordered_document",
+    "primary_key",
+    "tenant_reference",
+    "written_at",
+]
 
 SQLModel.metadata.naming_convention = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",

@@ -118,7 +118,7 @@ ACCESS: dict[str, dict[str, str]] = {
     "limits": {"runtime": "s", "manager": "siu", "worker": "s", "scheduler": "s"},
     "credit_windows": {"runtime": "s", "manager": "siud", "worker": "siu", "scheduler": "su"},
     "credit_buckets": {"runtime": "s", "manager": "siud", "worker": "siud", "scheduler": "su"},
-    "reservations": {"runtime": "s", "manager": "s", "worker": "sid", "scheduler": "sd"},
+    "reservations": {"runtime": "s", "manager": "sd", "worker": "sid", "scheduler": "sd"},
     "usage_records": {"runtime": "s", "manager": "s", "worker": "si", "scheduler": "i"},
     "activity_records": {"runtime": "si", "manager": "si", "worker": "si", "scheduler": "i"},
     "audit_records": {"runtime": "si", "manager": "si"},

@@ -50,6 +50,8 @@ class Cache(Generic[Key, Value]):
             self._entries.move_to_end(place)
             if len(self._entries) > self._largest:
                 self._entries.popitem(last=False)
+        if entry.task.done():
+            return entry.task.result()
         # Shielded: one caller that is cancelled must not take the load from the others.
         return await asyncio.shield(entry.task)
 

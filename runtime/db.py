@@ -185,7 +185,8 @@ async def refuse_privileged(connection: AsyncConnection[DictRow]) -> None:
     """Raise ConfigurationError if this login could see past row security."""
     cursor = await connection.execute(
         "SELECT current_user AS name, rolsuper OR rolbypassrls AS bypasses,"
-        " rolcreaterole AS grants, EXISTS (SELECT FROM pg_class WHERE relowner = r.oid AND relkind IN ('r', 'p')) AS owns"
+        " rolcreaterole AS grants, EXISTS (SELECT FROM pg_class WHERE relowner = r.oid"
+        " AND relkind IN ('r', 'p')) AS owns"
         " FROM pg_roles r WHERE rolname = current_user"
     )
     row = await cursor.fetchone()

@@ -1,4 +1,4 @@
-"""Reads activity records, newest first, for a tenant about itself or for its workspace's manager."""
+"""Reads activity records, newest first: a tenant's own, or its workspace's for a manager."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def list_activity(
     columns = f"{_BRIEF}, a.input, a.output" if with_data else _BRIEF
     size = _SIZE if with_data else "0"
     cursor = await connection.execute(
-        "SELECT * FROM ("
+        "SELECT * FROM ("  # noqa: S608 - our own columns and conditions
         f" SELECT {columns}, t.key AS tenant_key, row_number() OVER newest AS position,"
         f" coalesce(sum({size}) OVER (newest ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)"
         " AS size_before, count(*) OVER () AS found"

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from runtime.api.routes import actions, connections, elements, health, runs
+from runtime.api.routes import (
+    actions,
+    activity,
+    connections,
+    elements,
+    health,
+    limits,
+    runs,
+    tenants,
+    usage,
+    workspace,
+)
 
 __all__ = ["ROUTERS"]
 
@@ -14,4 +25,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     runs.router,
     connections.router,
     elements.router,
+    tenants.router,
+    limits.router,
+    usage.router,
+    activity.router,
+    workspace.router,
 )

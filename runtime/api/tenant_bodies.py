@@ -13,9 +13,19 @@ from pydantic.alias_generators import to_camel
 
 from runtime.api.limit_writes import Amount
 from runtime.config.merge import merge_patch
+from runtime.errors import BadRequestError
 from runtime.tenants.claims import LARGEST_FIELDS, is_key
 
-__all__ = ["NewTenant", "TenantPatch", "TenantReplacement", "changes_of", "public_names"]
+__all__ = [
+    "Document",
+    "Name",
+    "NewTenant",
+    "TenantBody",
+    "TenantPatch",
+    "TenantReplacement",
+    "patched",
+    "public_names",
+]
 
 
 def _key(text: str) -> str:
@@ -41,7 +51,9 @@ Name = Annotated[str, AfterValidator(_name)]
 Document = Annotated[dict[str, Any], AfterValidator(_small)]
 
 
-class _Tenant(BaseModel):
+class TenantBody(BaseModel):
+    """What every body about a tenant may say."""
+
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
 
     internal_id: Key | None = None
@@ -49,7 +61,7 @@ class _Tenant(BaseModel):
     ai_limit: Amount = Field(default=None, alias="aiCreditsRolling30DayLimit")
 
 
-class TenantReplacement(_Tenant):
+class TenantReplacement(TenantBody):
     """A tenant as it shall be: what is not said is empty, and its key stays."""
 
     name: Name
@@ -73,7 +85,7 @@ class NewTenant(TenantReplacement):
         return {"key": uuid.uuid4().hex, **super().columns}
 
 
-class TenantPatch(_Tenant):
+class TenantPatch(TenantBody):
     """What shall change; `fields` and `meta` are merged, a null in them removes."""
 
     name: Name = ""
@@ -82,15 +94,22 @@ class TenantPatch(_Tenant):
     is_test: StrictBool = False
 
 
-def changes_of(patch: TenantPatch, before: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns that a patch changes in a row, with their new values."""
+def patched(before: Mapping[str, Any], patch: TenantPatch) -> dict[str, Any]:
+    """Return the columns that a patch speaks of, with what it makes of them.
+
+    Raises BadRequestError if what it is merged into would become too large.
+    """
     said = patch.model_dump(include={"name", "fields", "meta", "is_test"}, exclude_unset=True)
-    for name in ("fields", "meta"):
-        if name in said:
-            said[name] = merge_patch(before[name], said[name] or {}) if said[name] else {}
-    if patch.internal_id is not None:
-        said["key"] = patch.internal_id
-    return {name: value for name, value in said.items() if value != before[name]}
+    for name in {"fields", "meta"} & said.keys():
+        said[name] = {} if said[name] is None else merge_patch(before[name], said[name])
+        try:
+            _small(said[name])
+        except ValueError as error:
+            raise BadRequestError(
+                f"The tenant is not valid: /{name}: {error}",
+                data={"errors": [{"path": f"/{name}", "message": str(error)}]},
+            ) from None
+    return said if patch.internal_id is None else {**said, "key": patch.internal_id}
 
 
 def public_names(columns: Mapping[str, Any]) -> dict[str, Any]:

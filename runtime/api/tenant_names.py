@@ -16,7 +16,7 @@ __all__ = ["selector_of", "tenant_of"]
 
 
 def selector_of(query: Mapping[str, str]) -> TenantSelector:
-    """Return the tenant that a request is about: from its path, or `?id=`, `?key=`, `?internalId=`."""
+    """Return the tenant that a path names, or `?id=`, `?key=` or `?internalId=`."""
     return TenantSelector(
         id_or_key=query.get("selector"),
         id=query.get("id"),

@@ -228,9 +228,7 @@ async def _recount_beneath(connection: AsyncConnection[DictRow], row: DictRow) -
     )
     beneath = await _limit_at(connection, row["workspace_id"], place)
     if beneath is not None and beneath["amount"] is not None:
-        await recount(
-            connection, row["workspace_id"], _rule(beneath), tenant_id=row["tenant_id"]
-        )
+        await recount(connection, row["workspace_id"], _rule(beneath), tenant_id=row["tenant_id"])
 
 
 def _rule(row: DictRow) -> LimitRule:

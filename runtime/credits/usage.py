@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
@@ -83,7 +83,8 @@ class Period:
 
     since: datetime
     until: datetime
-    group: Literal["hour", "day"] = "day"
+    #: `hour` or `day`.
+    group: str = "day"
 
 
 async def standings(

@@ -6,23 +6,18 @@ import asyncio
 
 import pytest
 
+from tests.api.asking import ok, refused
+
 pytestmark = pytest.mark.usefixtures("crm_integration")
 
 LIMIT = {"config": {"request": {"query": {"limit": 5}}}}
 
 
-async def ok(awaitable, status: int = 200):
-    """Return the answer's JSON; fail with its text if it has another status."""
-    answer = await awaitable
-    assert answer.status_code == status, answer.text
-    return answer.json()
-
-
-async def refused(awaitable, status: int, key: str | None = None):
-    """Return the error's body, of this status and key."""
-    body = await ok(awaitable, status)
-    assert key is None or body.get("key") == key, body
-    return body
+ACTION = {
+    "name": "Say hello",
+    "type": "run-python",
+    "config": {"function": "hello", "input": {"to": {"$var": "$.input.name"}}},
+}
 
 
 async def test_a_tenants_customisation_is_its_own(acme, globex, manager):
@@ -210,13 +205,6 @@ async def test_a_tenant_never_writes_above_its_layer(acme, manager):
     await refused(acme.patch("/actions/list-deals", json={"cost": {"ai": 0}}), 403)
     left = await ok(manager.get(f"/actions/{made['id']}"))
     assert (left["revision"], left["archivedAt"]) == (made["revision"], None)
-
-
-ACTION = {
-    "name": "Say hello",
-    "type": "run-python",
-    "config": {"function": "hello", "input": {"to": {"$var": "$.input.name"}}},
-}
 
 
 async def test_another_tenants_rows_are_not_there(acme, globex):

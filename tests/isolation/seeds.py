@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,7 +15,6 @@ import psycopg
 import uuid_utils.compat
 from psycopg import sql
 from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, Table
-from sqlalchemy.dialects import postgresql
 from sqlmodel import SQLModel
 
 from models.policies import ACCESS
@@ -39,9 +39,7 @@ assert TABLES.keys() == ACCESS.keys()
 
 Values = dict[str, Any]
 
-_DIALECT = postgresql.dialect()
-
-#: Optional columns that are filled all the same, because they carry what tenants would hate to lose.
+#: Optional columns that are filled all the same: they carry what tenants would hate to lose.
 _CARGO = {"name", "input", "output", "meta", "spec", "fields", "request", "error"}
 #: What the checks of a table ask for beyond a list of words, and what keeps a seed at rest.
 _FITTING: dict[tuple[str, str], Any] = {("runs", "status"): "completed"}
@@ -136,11 +134,9 @@ def values_for(table: Table, owner: Seed, others: dict[str, Values]) -> Values:
             values[column.name] = owner.tenant
         elif column.name == "workspace_id":
             values[column.name] = owner.workspace
-        elif table.name == "workspaces" and column.name == "id":
-            values[column.name] = owner.workspace
-        elif table.name == "tenants" and column.name == "id":
-            values[column.name] = owner.tenant
-        elif table.name == "elements" and column.name == "layer":
+        elif column.name == "id" and table.name in {"workspaces", "tenants"}:
+            values[column.name] = owner.tenant or owner.workspace
+        elif column.name == "layer":
             values[column.name] = "tenant" if owner.tenant else "workspace"
         elif (target := _pointed_at(column)) is not None:
             values[column.name] = others[target.table.name][target.name]
@@ -162,7 +158,7 @@ def belongs(table: Table, owner: Seed) -> bool:
 
 
 def foreign_keys(table: str) -> dict[str, str]:
-    """Return the columns that point at rows other than a workspace or tenant, and at which table."""
+    """Return the columns that point at other rows than a workspace or tenant, and their table."""
     return {
         column.name: target.table.name
         for column in TABLES[table].columns
@@ -192,17 +188,16 @@ def _value(table: Table, column: Column[Any], owner: Seed) -> Any:
             words = re.match(rf"{column.name} IN \('([^']+)'", str(constraint.sqltext).strip())
             if words:
                 return words[1]
-    plain: dict[str, Any] = {
-        "UUID": uuid_utils.compat.uuid7,
-        "VARCHAR": lambda: f"{owner.canary}-{column.name}",
-        "BYTEA": owner.canary.encode,
-        "BOOLEAN": lambda: False,
-        "INTEGER": lambda: 1,
-        "BIGINT": lambda: 1,
-        "FLOAT": lambda: 1.0,
-        "NUMERIC": lambda: Decimal(1),
-        "JSONB": lambda: {"canary": owner.canary},
-        "TIMESTAMP": lambda: datetime(2026, 1, 1, tzinfo=UTC),
+    plain: dict[type, Callable[[], Any]] = {
+        uuid.UUID: uuid_utils.compat.uuid7,
+        str: lambda: f"{owner.canary}-{column.name}",
+        bytes: owner.canary.encode,
+        bool: lambda: False,
+        int: lambda: 1,
+        float: lambda: 1.0,
+        Decimal: lambda: Decimal(1),
+        object: lambda: {"canary": owner.canary},  # JSON
+        datetime: lambda: datetime(2026, 1, 1, tzinfo=UTC),
     }
-    kind = str(column.type.compile(dialect=_DIALECT)).split(" ")[0].split("(")[0]
-    return plain[kind]()
+    kind = getattr(column.type, "impl_instance", column.type)
+    return plain[kind.python_type]()

@@ -73,7 +73,7 @@ class Owner:
     def __init__(self, home: Path, *options: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("owner.py"), home, *options],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},  # noqa: TID251 - a child's environment
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

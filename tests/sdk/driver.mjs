@@ -32,7 +32,6 @@ const ways = {
 const does = {
   self: (client) => client.self.get(),
   connections: (client) => client.connections.find(),
-  allConnections: (client) => client.connections.findAll(),
   connect: (client, body) => client.connections.create(body),
   connection: (client, id) => client.connection(id).get(),
   archiveConnection: (client, id) => client.connection(id).archive(),

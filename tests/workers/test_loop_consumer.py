@@ -140,6 +140,20 @@ async def test_trouble_is_tried_again(bench):
     assert times[1] - times[0] >= 0.49
 
 
+async def test_an_inner_cancellation_is_trouble(bench):
+    """A cancellation that nobody asked for, as a broken library raises it, loses no message."""
+    tries = []
+
+    async def confused():
+        tries.append(1)
+        if len(tries) == 1:
+            raise asyncio.CancelledError
+
+    bench.actor(confused).send()
+    async with bench.consuming():
+        await eventually(lambda: len(tries) == 2 and not bench.depth().total)
+
+
 async def test_unreadable_messages_are_quarantined_once(bench):
     """Garbage among good messages is told once, kept as dead, and stops nobody."""
     done = []

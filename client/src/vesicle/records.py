@@ -114,14 +114,21 @@ class ActivityRecord(TypedDict, total=False):
     """What became of one run."""
 
     id: str
-    name: str
+    tag: str
     tenantId: str
+    tenantKey: str
+    runId: str
+    elementKey: str
     connectionId: str
     integrationId: str
     status: str
     input: Any
     output: Any
     error: dict[str, Any]
+    #: Resource -> units that the run consumed.
+    credits: dict[str, float]
+    attempt: int
+    startedAt: str
     createdAt: str
-    completedAt: str
+    #: Milliseconds.
     duration: float

@@ -112,7 +112,7 @@ async def _list(
 
 
 async def _spot(services: Services, caller: Caller, query: Mapping[str, str]) -> Spot | None:
-    """Return what the keys in a query stand for. Ids need no look: records outlive what they name."""
+    """Return what the keys in a query stand for. Ids need no look: records outlive their place."""
     named = Named(
         integration=query.get("integrationKey"),
         connection=query.get("connectionKey"),
@@ -130,9 +130,7 @@ def _place(spot: Spot | None, name: str, query: Mapping[str, str]) -> UUID | Non
     return spot.place.connection_id if name == "connectionKey" else spot.place.integration_id
 
 
-async def _find(
-    services: Services, caller: Caller, record_id: str, tag: str | None
-) -> DictRow:
+async def _find(services: Services, caller: Caller, record_id: str, tag: str | None) -> DictRow:
     try:
         wanted = UUID(record_id)
     except ValueError:

@@ -84,9 +84,7 @@ async def post_limit(request: Request, caller: ManagerCaller, services: Services
     body = parse(LimitBody, await json_object(request), BadRequestError, "The limit")
     place = await place_of(services, caller, body)
     async with services.database.transaction(caller.scope) as connection:
-        limit_id = await insert_limit(
-            connection, caller.workspace_id, place, amount_of(body.limit)
-        )
+        limit_id = await insert_limit(connection, caller.workspace_id, place, amount_of(body.limit))
         row = await recorded(connection, caller, limit_id, "limit:created")
     await services.changed(caller.workspace_id)
     return JsonAnswer(public_limit(row), 201)

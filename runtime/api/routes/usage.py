@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
@@ -24,7 +24,7 @@ __all__ = ["router"]
 router = APIRouter(tags=["usage"])
 
 #: The longest period for each way to add up: about a thousand points a resource.
-_LONGEST: dict[Literal["hour", "day"], timedelta] = {
+_LONGEST = {
     "hour": timedelta(days=45),
     "day": timedelta(days=1100),
 }
@@ -60,7 +60,7 @@ async def get_usage(
 
 def _period(query: Mapping[str, str]) -> Period:
     group = query.get("group", "day")
-    if group not in ("hour", "day"):
+    if group not in _LONGEST:
         raise _bad("group", "is hour or day")
     until = parse_moment(query.get("to"), "to") or now()
     since = parse_moment(query.get("from"), "from") or until - min(_DEFAULT, _LONGEST[group])
