@@ -8,10 +8,10 @@ from typing import Any
 __all__ = ["clock", "noop"]
 
 
-async def noop(given: Any) -> None:
+async def noop(_given: Any) -> None:
     """Do nothing."""
 
 
-async def clock(given: Any) -> dict[str, int]:
+async def clock(_given: Any) -> dict[str, int]:
     """Return the moment of the action's first line, in nanoseconds since 1970."""
     return {"at": time.time_ns()}

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from launch.migrate import migrate
 from launch.up import UNIVERSE
+from runtime.actions.validate import check_spec
 from runtime.config.universe import load_universe
 from runtime.errors import ConfigurationError
 from runtime.keys import load_root_key
@@ -31,4 +32,4 @@ def release(settings: Settings, console: Console) -> None:
 
 async def _load(owner_url: str) -> object:
     async with await psycopg.AsyncConnection.connect(owner_url, row_factory=dict_row) as owner:
-        return await load_universe(owner, UNIVERSE)
+        return await load_universe(owner, UNIVERSE, check=check_spec)

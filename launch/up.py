@@ -20,6 +20,7 @@ from launch.instance import Instance, workspace_secret
 from launch.migrate import migrate
 from launch.processes import children, crm_child
 from launch.supervisor import Supervisor
+from runtime.actions.validate import check_spec
 from runtime.clock import monotonic
 from runtime.config.universe import load_universe
 from runtime.credentials.vault import Vault, load_vault
@@ -117,7 +118,7 @@ async def _prepare(settings: Settings, root: RootKey, vault: Vault, secret: str)
     owner_url = settings.database_url.get_secret_value()
     await asyncio.to_thread(migrate, owner_url, root)
     async with await psycopg.AsyncConnection.connect(owner_url, row_factory=dict_row) as owner:
-        await load_universe(owner, UNIVERSE)
+        await load_universe(owner, UNIVERSE, check=check_spec)
         await ensure_workspace(owner, vault, key=WORKSPACE_KEY, name=WORKSPACE_NAME, secret=secret)
 
 

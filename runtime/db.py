@@ -19,6 +19,8 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as EngineTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -136,14 +138,17 @@ class Database:
     @asynccontextmanager
     async def session(self, scope: Scope) -> AsyncIterator[AsyncSession]:
         """Yield an ORM session for one transaction, committed at the end."""
-        async with AsyncSession(self._engines[scope.role], expire_on_commit=False) as session:
-            connection = await session.connection()
-            await connection.execute(
-                text("SELECT set_config('vesicle.scope', :stamp, true)"),
-                {"stamp": self._sign(scope)},
-            )
-            yield session
-            await session.commit()
+        try:
+            async with AsyncSession(self._engines[scope.role], expire_on_commit=False) as session:
+                connection = await session.connection()
+                await connection.execute(
+                    text("SELECT set_config('vesicle.scope', :stamp, true)"),
+                    {"stamp": self._sign(scope)},
+                )
+                yield session
+                await session.commit()
+        except (EngineTimeout, OperationalError) as error:
+            raise _unreachable() from error
 
     @asynccontextmanager
     async def unscoped(self, role: Role) -> AsyncIterator[AsyncConnection[DictRow]]:
@@ -170,15 +175,18 @@ class Database:
             async with self._pools[role].connection() as connection:
                 yield connection
         except (PoolTimeout, psycopg.OperationalError) as error:
-            raise ServiceUnavailableError(
-                "The database cannot be reached; try again shortly.",
-                headers={"Retry-After": "5"},
-            ) from error
+            raise _unreachable() from error
 
     def _sign(self, scope: Scope) -> str:
         return self._stamps.sign(
             kind=scope.kind, workspaces=scope.workspaces, tenants=scope.tenants, now=now()
         )
+
+
+def _unreachable() -> ServiceUnavailableError:
+    return ServiceUnavailableError(
+        "The database cannot be reached; try again shortly.", headers={"Retry-After": "5"}
+    )
 
 
 async def refuse_privileged(connection: AsyncConnection[DictRow]) -> None:

@@ -15,7 +15,6 @@ from typing import Literal
 
 import structlog
 from redis.asyncio import Redis
-from structlog.contextvars import bound_contextvars
 
 from runtime.actions.perform import Performer
 from runtime.actions.prepared import Prepared, Preparer
@@ -111,10 +110,7 @@ class Execution:
         claim = await self._claims.submit(ticket)
         if isinstance(claim, Refusal):
             raise _turned_away(claim)
-        with (
-            bound_contextvars(run_id=str(claim.run_id), tenant_id=str(claim.owner.tenant_id)),
-            self._holder.holding(claim) as held,
-        ):
+        with self._holder.holding(claim) as held:
             progress = _Progress(claim)
             ending: Ending | None
             try:
@@ -123,6 +119,7 @@ class Execution:
                 ending = await self._interrupted(held)
             if ending is None:
                 return
+            held.ending = True
             _describe(ending, progress)
             if await self._finishes.submit((claim, ending)):
                 log.info("run.ended", status=ending.status, kind=claim.kind)

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from runtime import jsontext
 from runtime.settings import Settings
 
 __all__ = ["configure"]
@@ -41,7 +42,7 @@ def configure(settings: Settings) -> None:
     renderer: Any = (
         structlog.dev.ConsoleRenderer()
         if settings.log_format == "console"
-        else structlog.processors.JSONRenderer(default=str)
+        else structlog.processors.JSONRenderer(_as_json)
     )
     level = logging.getLevelNamesMapping().get(settings.log_level.upper(), logging.INFO)
     structlog.configure(
@@ -62,6 +63,10 @@ def configure(settings: Settings) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+
+
+def _as_json(event: Any, **_: Any) -> str:
+    return jsontext.dumps(event)
 
 
 def _hide_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -28,13 +28,13 @@ class Peer:
     """A task queue: its module here, its worker's command, and how to see what is left."""
 
     module: str
-    redis: str
+    database: str
     command: Sequence[str]
     left: Callable[[redis.Redis], int]
 
     def drain(self, platform: Platform, python: Path, count: int) -> float:
         """Return messages per second over the last nine tenths of a backlog of `count`."""
-        url = platform.redis_urls[self.redis]
+        url = platform.redis_urls[self.database]
         environment = {"REDIS_URL": url, "PATH": os.defpath, "PYTHONPATH": str(_HERE)}
         subprocess.run(
             [python, _HERE / "fill.py", self.module, str(count)], env=environment, check=True
@@ -58,11 +58,11 @@ class Peer:
 
 
 def _of_dramatiq(queue: str) -> Callable[[redis.Redis], int]:
-    return lambda client: int(client.hlen(f"dramatiq:{queue}.msgs"))  # type: ignore[arg-type] # its stubs mix the two clients' answers
+    return lambda client: int(client.hlen(f"dramatiq:{queue}.msgs"))
 
 
 def _of_celery(client: redis.Redis) -> int:
-    return int(client.llen("celery")) + int(client.hlen("unacked"))  # type: ignore[arg-type] # its stubs mix the two clients' answers
+    return int(client.llen("celery")) + int(client.hlen("unacked"))
 
 
 def _dramatiq(kind: str) -> Peer:

@@ -35,9 +35,10 @@ def redact(value: Any, schema: Any, secrets: Sequence[str]) -> Any:
     `schema` may be None. Values that are no JSON become text, which might hold a secret too.
     """
     scrubber = Scrubber(secrets)
-    place = Place.of(schema if _may_mark(schema) else None)
-    if not place.is_known and _is_clean(value, scrubber):
+    marked = _may_mark(schema)
+    if not marked and _is_clean(value, scrubber):
         return value
+    place = Place.of(schema if marked else None)
     return _cleaned(value, place, scrubber, 0)
 
 

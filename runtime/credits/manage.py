@@ -117,6 +117,8 @@ async def list_limits(
         "after": "l.id > %(after)s",
     }
     values: dict[str, Any] = {name: getattr(wanted, name) for name in tests}
+    if scope.tenant_id is not None:
+        values["tenant_id"] = None
     conditions = ["l.workspace_id = %(workspace)s"]
     conditions += [test for name, test in tests.items() if values[name] is not None]
     if not wanted.include_archived:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
@@ -25,11 +25,10 @@ MAX_ATTEMPTS = 3
 
 _CLAIM = """
 UPDATE runs AS r
-SET status = 'running', attempt = r.attempt + 1, lease_token = i.token,
+SET status = 'running', attempt = r.attempt + 1, lease_token = gen_random_uuid(),
     lease_until = now() + make_interval(secs => %(lease)s),
     started_at = coalesce(r.started_at, now())
-FROM unnest(%(ids)s::uuid[], %(tokens)s::uuid[]) AS i(id, token)
-WHERE r.id = i.id AND r.id = ANY(%(ids)s::uuid[])
+WHERE r.id = ANY(%(ids)s::uuid[])
   AND (r.status = 'queued' OR (r.status = 'running' AND r.lease_until < now()))
 RETURNING r.id, r.workspace_id, r.tenant_id, r.lease_token, r.kind, r.input, r.request, r.meta,
   r.element_id, r.element_key, r.integration_id, r.connection_id, r.attempt, r.called_at,
@@ -62,9 +61,7 @@ async def claim_runs(
 ) -> list[Claim | Refusal]:
     """Claim what the tickets name, for `lease` seconds; one answer a ticket, in order."""
     ids = [ticket.run_id for ticket in tickets]
-    cursor = await connection.execute(
-        _CLAIM, {"ids": ids, "tokens": [uuid4() for _ in ids], "lease": lease}
-    )
+    cursor = await connection.execute(_CLAIM, {"ids": ids, "lease": lease})
     answers: dict[UUID, Claim | Refusal] = {
         row["id"]: _claim(row) for row in await cursor.fetchall()
     }

@@ -30,10 +30,13 @@ class Held:
     task: asyncio.Task[None]
     #: Why the task was cancelled; None if it was not, or by somebody else.
     interrupted: Literal["stopped", "superseded"] | None = None
+    #: Whether its end is being written. The row may say so before we hear of it, and then a renewal
+    #: does not find it; nothing is left to interrupt in any case.
+    ending: bool = False
 
     def interrupt(self, why: Literal["stopped", "superseded"]) -> None:
-        """Cancel the work, wherever it waits."""
-        if self.interrupted is None:
+        """Cancel the work, wherever it waits; what has come to its end is left alone."""
+        if self.interrupted is None and not self.ending:
             self.interrupted = why
             self.task.cancel()
 
@@ -89,7 +92,7 @@ class Holder:
             )
         for one in held:
             stop_requested = ours.get(one.claim.run_id)
-            if self._held.get(one.claim.run_id) is not one:
+            if one.ending or self._held.get(one.claim.run_id) is not one:
                 continue  # it ended while we asked
             if stop_requested is None:
                 log.warning("runs.lease_lost", run_id=str(one.claim.run_id))

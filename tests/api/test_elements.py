@@ -1,44 +1,13 @@
-"""Elements of every kind: made, read, changed, archived and restored, and bad input refused."""
+"""Elements of every kind: made, read, listed, changed, archived and restored."""
 
 from __future__ import annotations
 
 import asyncio
-from uuid import UUID
 
 import pytest
 
-from runtime.actions.connected import parameters_subject
-from runtime.credentials.store import load_sealed, open_document
 from tests.api.asking import ok, refused
-
-ACTION = {
-    "name": "Say hello",
-    "type": "run-python",
-    "config": {"function": "hello", "input": {"to": {"$var": "$.input.name"}}},
-}
-CONNECTOR = {
-    "key": "shop",
-    "name": "Shop",
-    "apiClient": {"baseUri": "{baseUri}"},
-    "auth": {"type": "bearer"},
-    "parametersSchema": {
-        "type": "object",
-        "properties": {
-            "baseUri": {"type": "string"},
-            "clientSecret": {"type": "string"},
-            "pin": {"type": "string", "writeOnly": True},
-            "publicKey": {"type": "string", "isSensitive": False},
-        },
-        "required": ["baseUri"],
-    },
-}
-
-
-@pytest.fixture
-async def shop(manager):
-    """A connector of the workspace's own."""
-    return await ok(manager.post("/connectors", json=CONNECTOR), 201)
-
+from tests.api.samples import ACTION, CONNECTOR
 
 KINDS = {
     "action": ACTION,
@@ -155,75 +124,6 @@ async def test_a_definition_that_goes_leaves_customisations_that_say_so(acme, ma
     assert (await ok(acme.get("/actions/say-hello")))["isCustomized"] is False
 
 
-@pytest.mark.parametrize(
-    ("change", "path"),
-    [
-        ({"colour": "red"}, "/colour"),
-        ({"input_schema": {}}, "/input_schema"),
-        ({"type": "run-magic"}, "/"),
-        ({"config": {"function": "f", "colour": 1}}, "/config/colour"),
-        ({"config": {"function": ["f"]}}, "/config/function"),
-        ({"config": {"function": "f", "input": {"a": {"$nope": 1}}}}, "/config/input/a"),
-        ({"outputMapping": {"a": {"$var": 3}}}, "/outputMapping/a"),
-        ({"cost": {"ai": {"$jsonata": "1"}}}, "/cost/ai"),
-        ({"inputSchema": {"type": "objekt"}}, "/inputSchema/type"),
-        ({"inputSchema": {"properties": {"a": {"pattern": "x"}}}}, "/inputSchema/properties/a"),
-        ({"timeout": -1}, "/timeout"),
-        ({"name": "a\x00b"}, "/name"),
-        ({"meta": {"a\x00": 1}}, "/meta/a"),
-    ],
-)
-async def test_a_faulty_specification_names_the_path(manager, change, path):
-    """An unknown field, a broken formula or schema is 400 with its path, made or patched."""
-    await ok(manager.post("/actions", json=ACTION), 201)
-    for asked in (
-        manager.post("/actions", json={**ACTION, "key": "other", **change}),
-        manager.patch("/actions/say-hello", json=change),
-        manager.put("/actions/say-hello", json={**ACTION, **change}),
-    ):
-        body = await ok(asked, 400)
-        assert (body["type"], body["data"].get("layer", "workspace")) == (
-            "configuration",
-            "workspace",
-        )
-        assert any(each["path"].startswith(path) for each in body["data"]["errors"]), body
-        assert all(each["message"] for each in body["data"]["errors"])
-    await refused(manager.get("/actions/other"), 404)
-
-
-@pytest.mark.parametrize("key", ["", "a.b", "a b", "ä", "-a", "x" * 101, 7, {}])
-async def test_a_key_that_cannot_be_one_is_refused(manager, key):
-    """Keys have letters, digits, hyphens and underscores."""
-    await refused(manager.post("/actions", json={**ACTION, "key": key}), 400)
-
-
-async def test_bad_requests_get_clear_answers(manager, acme):
-    """Broken JSON, wrong types, absurd selectors and depths: each its own error, none a 500."""
-    made = await ok(manager.post("/actions", json=ACTION), 201)
-    raw = manager.post("/actions", content=b'{"name": ', headers={"content-type": "text/plain"})
-    await refused(raw, 400)
-    await refused(manager.post("/actions", json=[ACTION]), 400)
-    await refused(manager.post("/actions", json={}), 400)
-    deep = "[" * 900 + "]" * 900
-    content = f'{{"name": "deep", "meta": {{"a": {deep}}}}}'
-    await ok(manager.post("/actions", content=content), 400)
-    await ok(manager.patch("/actions/say-hello", content=content), 400)
-    await ok(acme.patch("/actions/say-hello", content=content), 400)
-    large = {**ACTION, "key": "large", "description": "x" * 1_100_000}
-    await refused(manager.post("/actions", json=large), 400)
-    await refused(manager.get("/actions/%00"), 400)
-    for selector in ("a.b.c", "x" * 500, "%ff", "0", "' OR 1=1 --"):
-        await refused(manager.get(f"/actions/{selector}"), 404)
-    await refused(manager.get("/action"), 400)
-    await refused(manager.get("/actions?search=%00"), 400)
-    for query in ("limit=0", "limit=1001", "limit=x", "cursor=abc", "parentId=x", "layer=attic"):
-        await refused(manager.get(f"/actions?{query}"), 400)
-    await ok(manager.get("/actions?limit=1000&whatever=1&search=&instanceKey=&arr=a,b"))
-    for name, value in (("key", "other"), ("tenantId", made["id"]), ("parentId", made["id"])):
-        body = await refused(manager.patch("/actions/say-hello", json={name: value}), 400)
-        assert body["data"]["errors"][0]["path"] == f"/{name}"
-
-
 async def test_pages_follow_each_other(acme, manager):
     """`cursor=0` is the start; each page's cursor leads to the next; the last has none."""
     made = [
@@ -247,95 +147,6 @@ async def test_pages_follow_each_other(acme, manager):
     await refused(acme.get(f"/connectors?cursor={page['cursor']}"), 400)
     await refused(acme.get(f"/actions?cursor={page['cursor'][:-2]}"), 400)
     assert len((await ok(manager.get("/actions")))["items"]) == 4
-
-
-async def test_secret_parameters_are_sealed(manager, acme, shop, platform, workspace):
-    """Secrets of an integration are in no answer, row or audit record, and plain ones are."""
-    parameters = {
-        *(("baseUri", "https://shop.example"), ("publicKey", "shown")),
-        *(("clientSecret", "s3cret-one"), ("pin", "s3cret-two")),
-    }
-    body = {"connectorKey": "shop", "parameters": dict(parameters)}
-    made = await ok(manager.post("/integrations", json=body), 201)
-    plain = {"baseUri": "https://shop.example", "publicKey": "shown"}
-    assert (made["key"], made["parameters"]) == ("shop", plain)
-
-    changed = await ok(
-        manager.patch("/integrations/shop", json={"parameters": {"pin": "s3cret-3"}})
-    )
-    assert changed["parameters"] == plain
-    assert changed["revision"] != made["revision"]
-    await ok(manager.put("/integrations/shop", json={**changed, "name": "Shop"}))
-    await ok(manager.patch("/integrations/shop", json={"parameters": {"clientSecret": None}}))
-    assert (await ok(acme.get("/integrations/shop")))["parameters"] == plain
-
-    rows = await platform.rows(
-        "SELECT e.spec::text || coalesce((SELECT string_agg(changes::text, '') FROM audit_records"
-        " WHERE workspace_id = e.workspace_id), '') AS kept FROM elements e"
-        " WHERE workspace_id = %s AND kind = 'integration'",
-        workspace.id,
-    )
-    assert "s3cret" not in rows[0]["kept"]
-    assert "[sealed]" in rows[0]["kept"]
-    opened = await _sealed(platform, workspace, made["id"])
-    assert opened == {"pin": "s3cret-3"}
-
-
-async def _sealed(platform, workspace, integration_id):
-    subject = parameters_subject(workspace.id, UUID(integration_id))
-    async with platform.owner() as owner:
-        stored = await load_sealed(owner, subject)
-    return open_document(platform.vault, subject, stored)
-
-
-async def test_an_integration_needs_its_connector(manager, shop):
-    """An unknown connector, parameters that do not fit, another connector later: each refused."""
-    body = await ok(manager.post("/integrations", json={"connectorKey": "none"}), 400)
-    assert body["data"]["errors"][0]["path"] == "/connectorKey"
-    wrong = {"connectorKey": "shop", "parameters": {"baseUri": 7}}
-    body = await ok(manager.post("/integrations", json=wrong), 400)
-    assert body["data"]["errors"][0]["path"] == "/parameters/baseUri"
-    await ok(manager.post("/integrations", json={"connectorId": shop["id"], "key": "s"}), 201)
-    await ok(manager.post("/connectors", json={**CONNECTOR, "key": "shop2"}), 201)
-    await refused(manager.patch("/integrations/s", json={"connectorKey": "shop2"}), 400)
-
-
-async def test_elements_of_an_integration(manager, acme, shop):
-    """What is made at an integration is found there, and by `integrationKey.elementKey`."""
-    at = await ok(manager.post("/integrations", json={"connectorKey": "shop", "key": "shop"}), 201)
-    both = await ok(manager.post("/actions", json={**ACTION, "key": "any"}), 201)
-    made = await ok(manager.post("/integrations/shop/actions", json=ACTION), 201)
-    assert (made["layer"], made["integrationId"], made["integrationKey"]) == (
-        *("integration", at["id"], "shop"),
-    )
-    mine = await ok(
-        acme.post("/actions", json={**ACTION, "key": "mine", "integrationKey": "shop"}), 201
-    )
-    assert (mine["layer"], mine["integrationId"]) == ("tenant", at["id"])
-    for path in (
-        "/actions?integrationKey=shop",
-        f"/actions?integrationId={at['id']}",
-        "/integrations/shop/actions",
-        "/actions?isUniversal=false",
-    ):
-        items = (await ok(acme.get(path)))["items"]
-        assert [item["id"] for item in items] == [made["id"], mine["id"]], path
-    items = (await ok(acme.get("/actions?isUniversal=true")))["items"]
-    assert [item["id"] for item in items] == [both["id"]]
-    items = (await ok(acme.get("/actions?layer=integration,workspace")))["items"]
-    assert [item["id"] for item in items] == [both["id"], made["id"]]
-    for path in (
-        "/actions/shop.say-hello",
-        "/actions/say-hello",
-        "/actions/say-hello?integrationKey=shop",
-        "/integrations/shop/actions/say-hello",
-        "/action?key=say-hello&integrationKey=shop",
-    ):
-        assert (await ok(acme.get(path)))["id"] == made["id"], path
-    await refused(acme.get("/actions/shop.none"), 404)
-    await refused(acme.get("/actions/none.say-hello"), 404)
-    await ok(manager.delete("/integrations/shop"))
-    await refused(acme.get("/actions/shop.say-hello"), 404)
 
 
 async def test_a_nearer_definition_stands_in_place_of_a_farther_one(manager, acme):

@@ -188,9 +188,7 @@ async def test_lists_page_and_filter(manager):
     await manager.delete("/customers/t-4")
     found, cursor = [], "0"
     while cursor:
-        page = (
-            await manager.get("/customers", params={"limit": 3, "cursor": cursor})
-        ).json()
+        page = (await manager.get("/customers", params={"limit": 3, "cursor": cursor})).json()
         found += [item["internalId"] for item in page["items"]]
         cursor = page.get("cursor")
     assert found == ["t-0", "t-1", "t-2", "t-3"]
@@ -387,8 +385,7 @@ async def test_a_run_that_is_being_taken_during_the_archive_is_caught(
     async with platform.owner() as worker:
         async with worker.transaction():
             await worker.execute(
-                "UPDATE runs SET status = 'running', lease_token = gen_random_uuid()"
-                " WHERE id = %s",
+                "UPDATE runs SET status = 'running', lease_token = gen_random_uuid() WHERE id = %s",
                 (run_id,),
             )
             archiving = asyncio.create_task(manager.delete("/customers/acme"))

@@ -16,6 +16,9 @@ from runtime.clock import now
 from runtime.db import role_url
 from runtime.settings import ROLES
 from runtime.stamps import ScopeStamps
+from runtime.tenants.tokens import new_secret
+from runtime.tenants.workspaces import ensure_workspace
+from tests.conftest import TestWorkspace
 from tests.isolation.seeds import Seed, Seeded, seed, unseed
 
 _SHOP, _OTHER = uuid.uuid4(), uuid.uuid4()
@@ -109,6 +112,22 @@ class Scopes:
         """Return the scope of a worker that holds runs of these tenants."""
         workspaces = {owner.workspace for owner in owners}
         return self.sign("worker", workspaces, {owner.tenant for owner in owners})
+
+
+@pytest.fixture(scope="module")
+async def make_workspaces(platform, app):
+    """Makes workspaces that last as long as a module."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make() -> TestWorkspace:
+            key, secret = f"w-{uuid.uuid4().hex[:12]}", new_secret()
+            async with platform.owner() as connection:
+                workspace_id = await ensure_workspace(
+                    connection, platform.vault, key=key, name=key, secret=secret
+                )
+            return TestWorkspace(workspace_id, key, secret, app, stack)
+
+        yield make
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,8 @@
-"""Real processes, to be killed."""
+"""Real processes, to be killed, with a queue of their own that no other worker serves."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import socket
@@ -10,11 +11,29 @@ import sys
 
 import httpx2
 import pytest
+from pydantic import SecretStr
 
 from launch.processes import ROOT
+from runtime.api.app import create_app
 from runtime.db import role_url
 from tests.samples import install_functions
 from tests.waiting import eventually
+
+
+@pytest.fixture(scope="session")
+def platform(platform):
+    """The session's servers, with a Redis database of its own."""
+    redis_url = platform.redis_url.rpartition("/")[0] + "/1"
+    settings = platform.settings.model_copy(update={"redis_url": SecretStr(redis_url)})
+    return dataclasses.replace(platform, settings=settings, redis_url=redis_url)
+
+
+@pytest.fixture(scope="session")
+async def app(platform):
+    """An API that sends to that Redis database."""
+    app = create_app(platform.settings)
+    async with app.router.lifespan_context(app):
+        yield app
 
 
 class Processes:

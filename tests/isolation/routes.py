@@ -1,0 +1,225 @@
+"""Every route of the API: how to ask it for something of another's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.config.kinds import KINDS
+
+__all__ = ["ASKS", "OPEN", "OWNED", "SHARED", "Ask", "routes_of"]
+
+#: What is acme's alone, and what belongs to its workspace: names in the braces of what is asked.
+OWNED = {"connection", "action", "run", "record", "limit", "tenant"}
+SHARED = {"integration", "shared_action", "connector", "external_app", "shared_limit"}
+
+#: Routes that answer without a token, on purpose.
+OPEN = {
+    "GET /health/live",
+    "GET /health/ready",
+    "GET /openapi.json",
+    "GET /docs",
+    "GET /docs/oauth2-redirect",
+    "GET /redoc",
+}
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request with names of acme's things in braces, such as `/runs/{run}`.
+
+    `lists` says that it is answered with 200 whatever it names, because it only narrows a list.
+    """
+
+    path: str
+    body: Any = None
+    lists: bool = False
+
+
+def _list(path: str, *filters: str) -> list[Ask]:
+    """Return the list as it is, and narrowed to each of acme's things."""
+    narrowed = [Ask(f"{path}?{each}", lists=True) for each in filters]
+    return [Ask(path, lists=True), *narrowed]
+
+
+_BY_CONNECTION = ("connectionId={connection}", "connectionKey={connection}")
+_BY_TENANT = ("tenantId={tenant}", "userId={tenant}", "tenantKey={tenant}")
+_API = {"method": "GET", "path": "/api/me"}
+
+ASKS: dict[str, list[Ask]] = {
+    # running
+    "POST /actions/{selector}/run": [
+        Ask("/actions/{action}/run", {"input": {}}),
+        Ask("/actions/{integration}.{action}/run", {"input": {}}),
+        *(Ask("/actions/{shared_action}/run?" + each, {"input": {}}) for each in _BY_CONNECTION),
+        Ask("/actions/{shared_action}/run?integrationId={integration}", {"input": {}}),
+    ],
+    "POST /action/run": [
+        Ask("/action/run?id={action}", {"input": {}}),
+        Ask("/action/run?key={action}&connectionId={connection}", {"input": {}}),
+    ],
+    "POST /connections/{connection}/actions/{selector}/run": [
+        Ask("/connections/{connection}/actions/{shared_action}/run", {}),
+        Ask("/connections/{connection}/actions/{action}/run", {}),
+    ],
+    "POST /action-instance/run": [
+        Ask("/action-instance/run?id={action}", {}),
+        Ask("/action-instance/run?parentKey={shared_action}&connectionId={connection}", {}),
+    ],
+    "POST /act": [
+        Ask("/act", {"id": "{action}"}),
+        Ask("/act", {"key": "{action}"}),
+        Ask("/act", {"api": _API, "connectionId": "{connection}"}),
+        Ask("/act", {"api": _API, "connectionKey": "{connection}"}),
+        Ask("/act", {"api": _API, "integrationId": "{integration}"}),
+    ],
+    # runs
+    "GET /runs": _list("/runs", "connectionId={connection}", "actionId={action}", _BY_TENANT[0]),
+    "GET /runs/{run_id}": [Ask("/runs/{run}")],
+    "POST /runs/{run_id}/stop": [Ask("/runs/{run}/stop")],
+    # connections
+    "GET /connections": _list(
+        "/connections", "integrationId={integration}", *_BY_TENANT[:2], "search=canary"
+    ),
+    "POST /connections": [
+        Ask("/connections", {"integrationKey": "{integration}", "credentials": {}}),
+        Ask("/connections", {"integrationId": "{integration}", "credentials": {}}),
+    ],
+    "GET /connections/{selector}": [
+        Ask("/connections/{connection}"),
+        Ask("/connections/{connection}?includeSecrets=true"),
+    ],
+    "PATCH /connections/{selector}": [Ask("/connections/{connection}", {"name": "Mine"})],
+    "PUT /connections/{selector}": [Ask("/connections/{connection}", {"name": "Mine"})],
+    "DELETE /connections/{selector}": [Ask("/connections/{connection}")],
+    "POST /connections/{selector}/restore": [Ask("/connections/{connection}/restore")],
+    "POST /connections/{selector}/test": [Ask("/connections/{connection}/test")],
+    "POST /connections/{selector}/refresh": [Ask("/connections/{connection}/refresh")],
+    "POST /connections/{selector}/refresh-credentials": [
+        Ask("/connections/{connection}/refresh-credentials")
+    ],
+    # tenants
+    "GET /self": [Ask("/self", lists=True)],
+    "PATCH /self": [Ask("/self", {"credentials": None}, lists=True)],
+    "GET /customers": _list("/customers", "search=canary"),
+    "POST /customers": [Ask("/customers", {"name": "Mine", "key": "mine"}, lists=True)],
+    **{
+        f"{method} {path}{below}": [Ask(asked + below.replace("{resource}", "emails") + rest, body)]
+        for path, asked, rest in (
+            ("/customers/{selector}", "/customers/{tenant}", ""),
+            ("/customer", "/customer", "?id={tenant}"),
+        )
+        for method, below, body in (
+            ("GET", "", None),
+            ("PATCH", "", {"name": "Mine"}),
+            ("PUT", "", {"name": "Mine"}),
+            ("DELETE", "", None),
+            ("POST", "/restore", None),
+            ("PUT", "/limits/{resource}", {"window": "1d", "limit": 5}),
+        )
+    },
+    # limits, usage, activity
+    "GET /limits": _list("/limits", *_BY_TENANT),
+    "POST /limits": [
+        Ask(
+            "/limits",
+            {
+                "resource": "r",
+                "scope": "tenant",
+                "tenantId": "{tenant}",
+                "window": "1d",
+                "limit": 5,
+            },
+        ),
+    ],
+    "GET /limits/{limit_id}": [Ask("/limits/{limit}"), Ask("/limits/{shared_limit}")],
+    "PATCH /limits/{limit_id}": [Ask("/limits/{limit}", {"limit": 5})],
+    "PUT /limits/{limit_id}": [Ask("/limits/{limit}", {"limit": 5})],
+    "DELETE /limits/{limit_id}": [Ask("/limits/{limit}")],
+    "POST /limits/{limit_id}/restore": [Ask("/limits/{limit}/restore")],
+    "GET /usage": _list("/usage", *_BY_TENANT),
+    "GET /activity": _list("/activity", "runId={run}", *_BY_CONNECTION[:1], *_BY_TENANT),
+    "GET /activity/{record_id}": [Ask("/activity/{record}"), Ask("/activity/{run}")],
+    "GET /action-run-logs": _list("/action-run-logs", "actionRunId={run}", *_BY_CONNECTION[:1]),
+    "GET /action-run-logs/{record_id}": [
+        Ask("/action-run-logs/{record}"),
+        Ask("/action-run-logs/{run}"),
+    ],
+    # the workspace itself
+    "GET /workspace": [Ask("/workspace", lists=True)],
+    "PATCH /workspace": [Ask("/workspace", {"name": "Mine"}, lists=True)],
+    "POST /workspace/rotate-secret": [Ask("/workspace/rotate-secret", {}, lists=True)],
+}
+
+#: A specification that a new element of each kind may have.
+_SPECS: dict[str, dict[str, Any]] = {
+    "action": {"type": "run-python", "config": {"function": "echo"}},
+    "integration": {"connectorKey": "{connector}"},
+    "connector": {"apiClient": {"baseUri": "https://example.com"}},
+    "external-app": {},
+}
+
+
+def _element_asks(kind: Any) -> Iterator[tuple[str, list[Ask]]]:
+    """Yield the routes of one kind of element, as runtime/api/routes/elements.py makes them."""
+    thing = f"{{{kind.name.replace('-', '_')}}}"
+    new = {"key": "mine", "name": "Mine", **_SPECS[kind.name]}
+    families = [(f"/{kind.plural}", f"/{kind.plural}", "")]
+    if kind.name == "action":
+        families += [
+            ("/integrations/{integration}/actions", "/integrations/{integration}/actions", ""),
+            ("/connections/{connection}/actions", "/connections/{connection}/actions", ""),
+        ]
+    for route, asked, _ in families:
+        yield f"GET {route}", _list(asked, *_BY_CONNECTION, "parentId=" + thing, *_BY_TENANT[:1])
+        yield (
+            f"POST {route}",
+            [
+                Ask(asked, {**new, "key": "theirs", "connectionId": "{connection}"}),
+                Ask(asked, {"parentId": thing, "name": "Mine"}),
+                *([Ask(asked, new)] if "{" in asked else []),
+            ],
+        )
+    singles = [(f"/{kind.singular}", f"/{kind.singular}", f"id={thing}")]
+    singles += [(route + "/{selector}", f"{asked}/{thing}", "") for route, asked, _ in families]
+    for route, asked, query in singles:
+        plain, narrowed = (
+            (f"{asked}?{query}", f"{asked}?{query}&") if query else (asked, f"{asked}?")
+        )
+        yield (
+            f"GET {route}",
+            [
+                Ask(plain),
+                Ask(f"{narrowed}layer=tenant"),
+                Ask(f"{narrowed}connectionId={{connection}}"),
+                Ask(f"{narrowed}tenantId={{tenant}}"),
+            ],
+        )
+        yield f"PATCH {route}", [Ask(plain, {"name": "Mine"})]
+        yield f"PUT {route}", [Ask(plain, new)]
+        yield f"DELETE {route}", [Ask(plain)]
+        for verb in ("restore", "reset", "setup"):
+            yield f"POST {route}/{verb}", [Ask(f"{asked}/{verb}" + (f"?{query}" if query else ""))]
+
+
+for _kind in KINDS.values():
+    ASKS.update(_element_asks(_kind))
+
+
+def routes_of(app: Any) -> set[str]:
+    """Return every route of an app as `METHOD path`, those of included routers too."""
+    return {
+        f"{method} {route.path}"
+        for route in _walk(app.routes)
+        for method in route.methods or ()
+        if method != "HEAD"
+    }
+
+
+def _walk(routes: Any) -> Iterator[Any]:
+    for route in routes:
+        if hasattr(route, "effective_candidates"):
+            yield from _walk(route.effective_candidates())
+        else:
+            yield route

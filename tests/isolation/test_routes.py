@@ -1,0 +1,249 @@
+"""Every route, asked for acme's things by those who must not know that acme exists."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from typing import Any
+
+import psycopg
+import pytest
+import uuid_utils.compat
+
+from runtime.api.app import create_app
+from runtime.settings import Settings
+from tests.isolation.routes import ASKS, OPEN, OWNED, SHARED, Ask, routes_of
+from tests.isolation.seeds import TABLES, Seed, insert, values_for
+from tests.samples import add_element, crm_workspace
+
+CANARY = "canary-acme"
+TENANT = f"{CANARY}-tenant"
+ROUTES = sorted(routes_of(create_app(Settings())))
+
+_SHARED_NAMES = {"action": "shared_action", "external-app": "external_app"}
+
+#: Answers that mean "there is no such thing" or "that is not for you".
+_NO = {403, 404}
+
+
+class Shop:
+    """Acme's workspace, and who asks for what is acme's."""
+
+    def __init__(self, platform, services, elements, acme, callers):
+        self._platform = platform
+        self._services = services
+        #: The rows of what the workspace shares with its tenants.
+        self._elements = elements
+        self._acme = acme
+        #: acme itself and its manager, then those who must not see anything.
+        self.callers = callers
+
+    async def things(self) -> dict[str, list[str]]:
+        """Make new things of acme's, and return the names of each: its id, and its key if any."""
+        tag = f"{CANARY}-{uuid.uuid4().hex[:8]}"
+        shared = {
+            _SHARED_NAMES.get(row["kind"], row["kind"]): [str(row["id"]), row["key"]]
+            for row in self._elements
+        }
+        rows = {"elements": {"id": shared["integration"][0]}}
+        special = {
+            "connections": {"key": f"{tag}-connection"},
+            "elements": {
+                "kind": "action",
+                "key": f"{tag}-action",
+                "spec": {"name": CANARY, "type": "run-python", "config": {"function": "echo"}},
+            },
+            "runs": {"kind": "action"},
+            "activity_records": {"tag": "action:run:completed", "status": "completed"},
+            "usage_records": {"resource": f"{tag}-units"},
+            "limits": {"resource": f"{tag}-units", "scope": "tenant", "window_seconds": 60},
+        }
+        with psycopg.connect(self._platform.owner_url, autocommit=True) as connection:
+            self._mend(connection)
+            for table, columns in special.items():
+                row = values_for(TABLES[table], self._acme, rows) | columns
+                if table == "activity_records":
+                    row["run_id"] = rows["runs"]["id"]
+                insert(connection, table, row)
+                rows[table] = row
+            whole = Seed("shop", self._acme.workspace)
+            limit = values_for(TABLES["limits"], whole, rows) | {"resource": f"shared-{tag}"}
+            insert(connection, "limits", limit)
+        await self._services.changed(self._acme.workspace)
+        return {
+            **shared,
+            "tenant": [str(self._acme.tenant), TENANT],
+            "action": [str(rows["elements"]["id"]), rows["elements"]["key"]],
+            "connection": [str(rows["connections"]["id"]), rows["connections"]["key"]],
+            "run": [str(rows["runs"]["id"])],
+            "record": [str(rows["activity_records"]["id"])],
+            "limit": [str(rows["limits"]["id"])],
+            "shared_limit": [str(limit["id"])],
+        }
+
+    def _mend(self, connection) -> None:
+        """Undo what acme and its manager did to themselves when they were asked last."""
+        for row in self._elements:
+            connection.execute(
+                "UPDATE elements SET archived_at = NULL, key = %s, spec = %s WHERE id = %s",
+                (row["key"], json.dumps(row["spec"]), row["id"]),
+            )
+        connection.execute(
+            "UPDATE tenants SET archived_at = NULL WHERE id = %s", (self._acme.tenant,)
+        )
+
+
+@pytest.fixture(scope="module")
+async def shop(platform, app, worker, crm, make_workspaces):
+    """Two workspaces; acme and globex share one of them."""
+    mine, other = await make_workspaces(), await make_workspaces()
+    await crm_workspace(platform, mine, crm)
+    await add_element(platform, mine.id, "external-app", "crm", {"name": "CRM"})
+    callers = {
+        "acme": await mine.tenant(TENANT, f"Acme {CANARY}"),
+        "manager": await mine.manager(),
+        "globex": await mine.tenant("globex", "Globex"),
+        "acme of another workspace": await other.tenant("acme", "Acme"),
+        "manager of another workspace": await other.manager(),
+    }
+    for caller in callers.values():
+        assert (await caller.get("/runs")).status_code == 200  # now there are the tenants
+    (acme,) = await platform.rows(
+        "SELECT id FROM tenants WHERE workspace_id = %s AND key = %s", mine.id, TENANT
+    )
+    elements = await platform.rows("SELECT * FROM elements WHERE workspace_id = %s", mine.id)
+    services = app.state.services
+    return Shop(platform, services, elements, Seed("acme", mine.id, acme["id"]), callers)
+
+
+STRANGERS = ["globex", "acme of another workspace", "manager of another workspace"]
+
+
+def _kinds(ask: Ask) -> set[str]:
+    return set(re.findall(r"{(\w+)}", ask.path + json.dumps(ask.body)))
+
+
+def _filled(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, str):
+        return re.sub(r"{(\w+)}", lambda match: names[match[1]], value)
+    if isinstance(value, dict):
+        return {key: _filled(member, names) for key, member in value.items()}
+    return value
+
+
+def _made_up(name: str) -> str:
+    """Return a name of the same shape that nothing has."""
+    try:
+        uuid.UUID(name)
+    except ValueError:
+        return f"none-{uuid.uuid4().hex[:8]}"
+    return str(uuid_utils.compat.uuid7())
+
+
+async def _asked(caller, method: str, ask: Ask, names: dict[str, str]):
+    body = _filled(ask.body, names)
+    return await caller.request(
+        method, _filled(ask.path, names), **({} if body is None else {"json": body})
+    )
+
+
+def _anonymous(answer, names: dict[str, str]) -> tuple[int, str]:
+    """Return the answer without what the caller itself said, and without the request's own id."""
+    text = answer.text
+    for name in sorted(names.values(), key=len, reverse=True):
+        text = text.replace(name, "…")
+    return answer.status_code, re.sub(r'"requestId":"[^"]+"', "", text)
+
+
+def test_every_route_is_described():
+    """Each route of the API is one that these tests know how to ask, and there is no other."""
+    assert set(ROUTES) == set(ASKS) | OPEN
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if route not in OPEN])
+async def test_a_strangers_question_is_one_about_nothing(shop, route):
+    """Asked for acme's things, each route answers a stranger as if they did not exist.
+
+    That is: with 404 (or 403, where tenants have no business), with the very words that it has for
+    a name that was made up, and with nothing of acme's in them. Acme or its manager, asked last
+    because some routes remove what they are asked for, does get an answer.
+    """
+    method = route.partition(" ")[0]
+    for ask in ASKS[route]:
+        kinds = _kinds(ask)
+        for which in (0, -1):
+            things = await shop.things()
+            real = {kind: things[kind][which] for kind in kinds}
+            for who in STRANGERS:
+                hidden = kinds & OWNED if who == "globex" else kinds
+                if hidden or ask.lists:
+                    await _check_stranger(shop, who, (method, ask), real, hidden, things)
+            await _check_owner(shop, (method, ask), real)
+
+
+async def _check_stranger(shop, who, question, real, hidden, things) -> None:
+    method, ask = question
+    invented = {kind: _made_up(name) if kind in hidden else name for kind, name in real.items()}
+    caller = shop.callers[who]
+    told = await _asked(caller, method, ask, real)
+    about_nothing = await _asked(caller, method, ask, invented)
+    what = f"{method} {_filled(ask.path, real)} {ask.body} as {who}: {told.text}"
+    if not ask.lists:
+        assert told.status_code in _NO, what
+    assert told.status_code < 500, what
+    if hidden:
+        assert _anonymous(told, real) == _anonymous(about_nothing, invented), what
+    shown = _anonymous(told, real)[1] + str(dict(told.headers))
+    secrets = [CANARY, *(name for kind in OWNED for name in things[kind] if kind not in hidden)]
+    assert not [secret for secret in secrets if secret in shown], what
+
+
+async def _check_owner(shop, question, real) -> None:
+    """See that the question was a good one: somebody of acme's gets more than a no."""
+    method, ask = question
+    answers = [await _asked(shop.callers[who], method, ask, real) for who in ("acme", "manager")]
+    good = [
+        answer
+        for answer in answers
+        if answer.status_code not in _NO or "is defined at the" in answer.text
+    ]
+    assert good, [method, ask, *(answer.text for answer in answers)]
+    assert all(answer.status_code < 500 for answer in answers), [a.text for a in answers]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+async def test_without_a_token_nothing_is_said(shop, anonymous, route):
+    """Each route but the few that are open answers 401 without a token, whatever is asked."""
+    method, path = route.split(" ")
+    answer = await anonymous.request(method, re.sub(r"{\w+}", "x", path))
+    if route in OPEN:
+        assert answer.status_code == 200
+        return
+    assert answer.status_code == 401, answer.text
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    body = answer.json()
+    assert (body["type"], body["key"]) == ("bad_request", "not_authenticated")
+    assert body["requestId"] == answer.headers["X-Request-Id"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/connections", "/runs", "/actions", "/activity", "/action-run-logs", "/limits", "/usage"],
+)
+async def test_lists_hold_ones_own(shop, path):
+    """A list that shows acme's canary to acme shows it to nobody else."""
+    await shop.things()
+    assert CANARY in (await shop.callers["acme"].get(path)).text
+    assert CANARY in (await shop.callers["manager"].get(path)).text or path == "/actions"
+    for who in STRANGERS:
+        answer = await shop.callers[who].get(path)
+        assert answer.status_code == 200
+        assert CANARY not in answer.text
+
+
+def test_the_vocabulary_is_complete():
+    """The words in braces are those that tests know how to fill."""
+    assert {kind for asks in ASKS.values() for ask in asks for kind in _kinds(ask)} <= (
+        OWNED | SHARED
+    )
