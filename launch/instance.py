@@ -14,7 +14,7 @@ from runtime.tenants.tokens import new_secret
 __all__ = ["Instance", "workspace_secret"]
 
 _FILE = "instance.json"
-_SECRET_FILE = "keys/workspace.secret"
+_SECRET_FILE = "keys/workspace.secret"  # noqa: S105 - a path
 
 
 @dataclass(frozen=True)

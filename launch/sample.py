@@ -6,7 +6,7 @@ Everything here goes through the public client, as a product's backend would do 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -95,7 +95,9 @@ def _ensure_integration(admin: ManagerScope[Blocking], crm_url: str) -> None:
 
 
 def _adapt(
-    scope: ManagerScope[Blocking] | TenantScope[Blocking], layer: str, patch: dict[str, Any]
+    scope: ManagerScope[Blocking] | TenantScope[Blocking],
+    layer: Literal["workspace", "tenant"],
+    patch: dict[str, Any],
 ) -> None:
     action = scope.action(ACTION)
     try:

@@ -20,11 +20,11 @@ from runtime.credentials.vault import Vault
 from runtime.db import Database
 from runtime.execution import Execution
 from runtime.functions.registry import Functions
+from runtime.health import serve_health
 from runtime.keys import RootKey
 from runtime.lanes.client import connect
 from runtime.runs.holder import Holder
 from runtime.settings import Settings
-from workers.health import serve_health
 from workers.letters import Letters
 
 __all__ = ["WorkerProcess"]

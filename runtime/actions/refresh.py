@@ -123,7 +123,7 @@ class Refresher:
                 self.vault,
                 credentials_subject(connected.owner, connected.id),
                 document,
-                expected_version=connected.version if connected.version else None,
+                expected_version=connected.version or None,
             )
             await connection.execute(
                 "UPDATE connections SET refreshing_until = NULL, expires_at = %s, state = 'READY',"

@@ -14,7 +14,7 @@ from runtime import jsontext
 __all__ = ["audit"]
 
 
-async def audit(
+async def audit(  # noqa: PLR0913 - a record has this many facts, all of them named
     connection: AsyncConnection[DictRow],
     *,
     workspace_id: UUID,

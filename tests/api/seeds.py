@@ -89,7 +89,7 @@ async def activity(platform: Any, workspace: Any, tenant: uuid.UUID, **columns: 
     )
 
 
-async def usage(  # noqa: PLR0913 - a ledger entry has many sides
+async def usage(
     platform: Any,
     workspace: Any,
     tenant: uuid.UUID,

@@ -14,6 +14,19 @@ from tests.samples import add_function
 from tests.waiting import eventually
 
 
+#: What the ledger holds of a run that has reserved three coins of a workspace's limit.
+_HELD = """
+INSERT INTO credit_windows (limit_id, subject_id, workspace_id, total)
+VALUES (%(limit)s, %(workspace)s, %(workspace)s, 3);
+INSERT INTO credit_buckets (limit_id, subject_id, slice, workspace_id, amount)
+SELECT %(limit)s, %(workspace)s, floor(extract(epoch FROM now()) / 10), %(workspace)s, 3;
+INSERT INTO reservations (run_id, limit_id, workspace_id, tenant_id, subject_id, resource, slice,
+    amount)
+SELECT %(run)s, %(limit)s, %(workspace)s, %(tenant)s, %(workspace)s, 'coins', slice, 3
+FROM credit_buckets WHERE limit_id = %(limit)s
+"""
+
+
 async def test_self_is_the_tenant_of_the_token(acme, workspace):
     """A tenant reads itself in the contract's shape."""
     shown = (await acme.get("/self")).json()
@@ -346,16 +359,7 @@ async def test_an_archive_gives_back_what_a_handed_back_run_had_reserved(
     ).json()
     run_id = await seeds.run(platform, workspace, tenant, attempt=1)
     async with platform.owner() as connection:
-        for statement in (
-            "INSERT INTO credit_windows (limit_id, subject_id, workspace_id, total)"
-            " VALUES (%(limit)s, %(workspace)s, %(workspace)s, 3)",
-            "INSERT INTO credit_buckets (limit_id, subject_id, slice, workspace_id, amount)"
-            " SELECT %(limit)s, %(workspace)s, floor(extract(epoch FROM now()) / 10),"
-            " %(workspace)s, 3",
-            "INSERT INTO reservations (run_id, limit_id, workspace_id, tenant_id, subject_id,"
-            " resource, slice, amount) SELECT %(run)s, %(limit)s, %(workspace)s, %(tenant)s,"
-            " %(workspace)s, 'coins', slice, 3 FROM credit_buckets WHERE limit_id = %(limit)s",
-        ):
+        for statement in _HELD.split(";"):
             await connection.execute(
                 statement,
                 {
@@ -389,11 +393,11 @@ async def test_a_run_that_is_being_taken_during_the_archive_is_caught(
                 (run_id,),
             )
             archiving = asyncio.create_task(manager.delete("/customers/acme"))
-            async with asyncio.timeout(10):
-                while not await platform.rows(
+            await eventually(
+                lambda: platform.rows(
                     "SELECT 1 FROM tenants WHERE id = %s AND archived_at IS NOT NULL", tenant
-                ):
-                    await asyncio.sleep(0.01)
+                )
+            )
         assert (await archiving).status_code == 200
     (row,) = await platform.rows("SELECT status, stop_requested FROM runs WHERE id = %s", run_id)
     assert (row["status"], row["stop_requested"]) == ("running", True)

@@ -86,7 +86,7 @@ async def test_runs_survive_the_loss_of_redis(platform, workspace, acme, process
     await processes.start("scheduler", role="scheduler", port=free_port())
 
     for run_id in run_ids:
-        row = await eventually(lambda run_id=run_id: _ended(platform, run_id), seconds=30)
+        row = await eventually(partial(_ended, platform, run_id), seconds=30)
         assert row["status"] == "completed"
         assert len(await _terminal_records(platform, run_id)) == 1
 

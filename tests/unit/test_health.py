@@ -7,7 +7,7 @@ import asyncio
 import httpx2
 import pytest
 
-from workers.health import serve_health
+from runtime.health import serve_health
 
 
 async def test_live_ready_metrics():
