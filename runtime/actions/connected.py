@@ -17,12 +17,13 @@ from psycopg.rows import DictRow
 from runtime.config.resolve import Place, resolve
 from runtime.config.store import layers_of
 from runtime.connectors.definition import ConnectorDefinition, parse_connector
+from runtime.credentials.manage import credentials_of
 from runtime.credentials.store import SealedDocument, Subject, load_sealed, open_document
 from runtime.credentials.vault import Credentials, Vault
 from runtime.errors import DependencyError
 from runtime.tenancy import Owner
 
-__all__ = ["Connected", "credentials_subject", "load_connected", "parameters_subject"]
+__all__ = ["Connected", "load_connected", "load_connector", "parameters_subject"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,6 @@ class Connected:
     def secrets(self) -> list[str]:
         """Return every secret string, so that what is recorded can be scrubbed of them."""
         return self.credentials.secret_values() + self.parameters.secret_values()
-
-
-def credentials_subject(owner: Owner, connection_id: UUID) -> Subject:
-    """Return where a connection's credentials are kept."""
-    return Subject(owner.workspace_id, owner.tenant_id, connection_id, "credentials")
 
 
 def parameters_subject(workspace_id: UUID, integration_id: UUID) -> Subject:
@@ -79,7 +75,7 @@ async def load_connected(
         )
     integration = row["integration"]
     definition = await load_connector(database, owner.workspace_id, integration["connectorKey"])
-    own = credentials_subject(owner, connection_id)
+    own = credentials_of(owner, connection_id)
     shared = parameters_subject(owner.workspace_id, row["integration_id"])
     sealed = await load_sealed(database, own)
     secret = await load_sealed(database, shared)

@@ -14,10 +14,11 @@ from uuid import UUID
 import structlog
 
 from runtime import jsontext
-from runtime.actions.connected import Connected, credentials_subject, load_connected
+from runtime.actions.connected import Connected, load_connected
 from runtime.clock import monotonic, now
 from runtime.connectors.client import OutboundClient
 from runtime.connectors.oauth import TokenGrant, needs_refresh, obtain_token
+from runtime.credentials.manage import credentials_of
 from runtime.credentials.store import save_sealed
 from runtime.credentials.vault import Vault
 from runtime.db import Database
@@ -121,7 +122,7 @@ class Refresher:
             stored = await save_sealed(
                 connection,
                 self.vault,
-                credentials_subject(connected.owner, connected.id),
+                credentials_of(connected.owner, connected.id),
                 document,
                 expected_version=connected.version or None,
             )

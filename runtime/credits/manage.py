@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -192,8 +193,8 @@ async def set_amount(
     await connection.execute(
         "UPDATE limits SET amount = %s, updated_at = now() WHERE id = %s", (amount, row["id"])
     )
-    if row["amount"] is None and amount is not None and row["archived_at"] is None:
-        await recount(connection, row["workspace_id"], _rule({**row, "amount": amount}))
+    if row["amount"] is None and row["archived_at"] is None:
+        await _recount(connection, {**row, "amount": amount}, None)
 
 
 async def archive_limit(connection: AsyncConnection[DictRow], row: DictRow) -> None:
@@ -201,7 +202,8 @@ async def archive_limit(connection: AsyncConnection[DictRow], row: DictRow) -> N
     await connection.execute(
         "UPDATE limits SET archived_at = now(), updated_at = now() WHERE id = %s", (row["id"],)
     )
-    await _recount_beneath(connection, row)
+    if (beneath := await _beneath(connection, row)) is not None:
+        await _recount(connection, beneath, row["tenant_id"])
 
 
 async def restore_limit(connection: AsyncConnection[DictRow], row: DictRow) -> None:
@@ -216,21 +218,28 @@ async def restore_limit(connection: AsyncConnection[DictRow], row: DictRow) -> N
 
 
 async def _recount_place(connection: AsyncConnection[DictRow], row: DictRow) -> None:
+    """Count a limit that came into force, and the one that it stands in for."""
+    beneath = await _beneath(connection, row)
+    # In the order in which workers lock the windows of several limits.
+    for each in sorted(filter(None, (row, beneath)), key=itemgetter("id")):
+        await _recount(connection, each, row["tenant_id"])
+
+
+async def _recount(
+    connection: AsyncConnection[DictRow], row: DictRow, tenant_id: UUID | None
+) -> None:
     if row["amount"] is not None:
-        await recount(connection, row["workspace_id"], _rule(row))
-    await _recount_beneath(connection, row)
+        await recount(connection, row["workspace_id"], _rule(row), tenant_id=tenant_id)
 
 
-async def _recount_beneath(connection: AsyncConnection[DictRow], row: DictRow) -> None:
-    """Count the workspace's limit anew that a tenant's own limit stands in for, or did."""
+async def _beneath(connection: AsyncConnection[DictRow], row: DictRow) -> DictRow | None:
+    """Return the workspace's limit that a tenant's own limit stands in for, locked."""
     if row["tenant_id"] is None:
-        return
+        return None
     place = LimitPlace(
         row["resource"], row["scope"], row["window_seconds"], None, row["subject_id"]
     )
-    beneath = await _limit_at(connection, row["workspace_id"], place)
-    if beneath is not None and beneath["amount"] is not None:
-        await recount(connection, row["workspace_id"], _rule(beneath), tenant_id=row["tenant_id"])
+    return await _limit_at(connection, row["workspace_id"], place)
 
 
 def _rule(row: DictRow) -> LimitRule:

@@ -107,6 +107,9 @@ async def halt_runs(connection: AsyncConnection[DictRow], owner: Owner) -> Halte
         )
         halted.stopped += queued
         halted.asked += running
+    # A run that a stopping worker handed back still holds what it had reserved. All at once, since
+    # the ledger locks windows in their order.
+    await settle(connection, {run_id: {} for run_id in halted.stopped})
     cursor = await connection.execute(
         f"SELECT count(*) AS left FROM runs WHERE {_GOING}",  # noqa: S608 - ours
         place,
@@ -127,8 +130,6 @@ async def _end(connection: AsyncConnection[DictRow], run_ids: list[UUID]) -> Non
             "error": jsontext.dumps(RunStoppedError("The tenant was archived.").body()),
         },
     )
-    # A run that a stopping worker handed back still holds what it had reserved.
-    await settle(connection, {run_id: {} for run_id in run_ids})
 
 
 async def restore_tenant(connection: AsyncConnection[DictRow], owner: Owner) -> bool:

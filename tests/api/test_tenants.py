@@ -13,7 +13,6 @@ from tests.api import seeds
 from tests.samples import add_function
 from tests.waiting import eventually
 
-
 #: What the ledger holds of a run that has reserved three coins of a workspace's limit.
 _HELD = """
 INSERT INTO credit_windows (limit_id, subject_id, workspace_id, total)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import redis
 
 from tests.samples import add_function
@@ -71,7 +73,7 @@ async def test_a_call_whose_outcome_is_unknown_is_not_made_again(
 
 
 async def test_runs_survive_the_loss_of_redis(platform, workspace, acme, processes, free_port):
-    """After Redis is emptied with runs queued, the scheduler sends them again and each ends once."""
+    """After Redis is emptied, the scheduler sends queued runs again, and each ends once."""
     await add_function(platform, workspace.id, "echo")
     run_ids = []
     for number in range(20):

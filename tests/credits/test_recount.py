@@ -40,9 +40,11 @@ async def test_a_recount_loses_nothing_that_workers_do_meanwhile(bench):
     done = asyncio.Event()
     counted = {rule.id: 0, shared.id: 0}
     counting = [asyncio.create_task(count_anew(limit)) for limit in (rule, shared)]
-    await asyncio.gather(*(work(seed) for seed in range(RACERS)))
-    done.set()
-    await asyncio.gather(*counting)
+    try:
+        await asyncio.gather(*(work(seed) for seed in range(RACERS)))
+    finally:
+        done.set()
+        await asyncio.gather(*counting)
     assert min(counted.values()) >= 4
     assert await bench.total(rule, bench.acme.tenant_id) == used
     assert await bench.total(shared, bench.workspace.id) == used

@@ -29,7 +29,7 @@ OPEN = {
 class Ask:
     """A request with names of acme's things in braces, such as `/runs/{run}`.
 
-    `lists` says that it is answered with 200 whatever it names, because it only narrows a list.
+    Where only an id or only a key is understood, the braces say so: `{tenant_key}`. `lists` says that it is answered with 200 whatever it names, because it only narrows a list.
     """
 
     path: str
@@ -43,15 +43,15 @@ def _list(path: str, *filters: str) -> list[Ask]:
     return [Ask(path, lists=True), *narrowed]
 
 
-_BY_CONNECTION = ("connectionId={connection}", "connectionKey={connection}")
-_BY_TENANT = ("tenantId={tenant}", "userId={tenant}", "tenantKey={tenant}")
+_BY_CONNECTION = ("connectionId={connection_id}", "connectionKey={connection_key}")
+_BY_TENANT = ("tenantId={tenant_id}", "userId={tenant_id}", "tenantKey={tenant_key}")
 _API = {"method": "GET", "path": "/api/me"}
 
 ASKS: dict[str, list[Ask]] = {
     # running
     "POST /actions/{selector}/run": [
         Ask("/actions/{action}/run", {"input": {}}),
-        Ask("/actions/{integration}.{action}/run", {"input": {}}),
+        Ask("/actions/{integration_key}.{action_key}/run", {"input": {}}),
         *(Ask("/actions/{shared_action}/run?" + each, {"input": {}}) for each in _BY_CONNECTION),
         Ask("/actions/{shared_action}/run?integrationId={integration}", {"input": {}}),
     ],
@@ -108,7 +108,7 @@ ASKS: dict[str, list[Ask]] = {
         f"{method} {path}{below}": [Ask(asked + below.replace("{resource}", "emails") + rest, body)]
         for path, asked, rest in (
             ("/customers/{selector}", "/customers/{tenant}", ""),
-            ("/customer", "/customer", "?id={tenant}"),
+            ("/customer", "/customer", "?id={tenant_id}"),
         )
         for method, below, body in (
             ("GET", "", None),
@@ -165,42 +165,38 @@ def _element_asks(kind: Any) -> Iterator[tuple[str, list[Ask]]]:
     """Yield the routes of one kind of element, as runtime/api/routes/elements.py makes them."""
     thing = f"{{{kind.name.replace('-', '_')}}}"
     new = {"key": "mine", "name": "Mine", **_SPECS[kind.name]}
-    families = [(f"/{kind.plural}", f"/{kind.plural}", "")]
-    if kind.name == "action":
-        families += [
-            ("/integrations/{integration}/actions", "/integrations/{integration}/actions", ""),
-            ("/connections/{connection}/actions", "/connections/{connection}/actions", ""),
-        ]
-    for route, asked, _ in families:
-        yield f"GET {route}", _list(asked, *_BY_CONNECTION, "parentId=" + thing, *_BY_TENANT[:1])
-        yield (
-            f"POST {route}",
-            [
-                Ask(asked, {**new, "key": "theirs", "connectionId": "{connection}"}),
-                Ask(asked, {"parentId": thing, "name": "Mine"}),
-                *([Ask(asked, new)] if "{" in asked else []),
-            ],
-        )
-    singles = [(f"/{kind.singular}", f"/{kind.singular}", f"id={thing}")]
-    singles += [(route + "/{selector}", f"{asked}/{thing}", "") for route, asked, _ in families]
-    for route, asked, query in singles:
-        plain, narrowed = (
-            (f"{asked}?{query}", f"{asked}?{query}&") if query else (asked, f"{asked}?")
-        )
+    lists = [f"/{kind.plural}"]
+    if "connection" in kind.layers:
+        new["key"] = "theirs"
+        lists += [f"/{where}s/{{{where}}}/{kind.plural}" for where in ("integration", "connection")]
+    for path in lists:
+        yield f"GET {path}", _list(path, *_BY_CONNECTION, f"parentId={thing}", *_BY_TENANT[:1])
+        yield f"POST {path}", [Ask(path, body) for body in _new_bodies(kind, thing, new)]
+    singles = {f"/{kind.singular}": (f"/{kind.singular}", f"?id={thing}")}
+    singles |= {f"{path}/{{selector}}": (f"{path}/{thing}", "") for path in lists}
+    for route, (path, query) in singles.items():
+        more = ["connectionId={connection}", "tenantId={tenant}"]
+        more += ["layer=tenant"] if "tenant" in kind.layers else []
         yield (
             f"GET {route}",
             [
-                Ask(plain),
-                Ask(f"{narrowed}layer=tenant"),
-                Ask(f"{narrowed}connectionId={{connection}}"),
-                Ask(f"{narrowed}tenantId={{tenant}}"),
+                Ask(path + query),
+                *(Ask(f"{path}{query}{'&' if query else '?'}{each}") for each in more),
             ],
         )
-        yield f"PATCH {route}", [Ask(plain, {"name": "Mine"})]
-        yield f"PUT {route}", [Ask(plain, new)]
-        yield f"DELETE {route}", [Ask(plain)]
+        yield f"PATCH {route}", [Ask(path + query, {"name": "Mine"})]
+        yield f"PUT {route}", [Ask(path + query, new)]
+        yield f"DELETE {route}", [Ask(path + query)]
         for verb in ("restore", "reset", "setup"):
-            yield f"POST {route}/{verb}", [Ask(f"{asked}/{verb}" + (f"?{query}" if query else ""))]
+            yield f"POST {route}/{verb}", [Ask(f"{path}/{verb}{query}")]
+
+
+def _new_bodies(kind: Any, thing: str, new: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what a new element may be made of that names something of acme's."""
+    yield {"parentId": thing, "name": "Mine"}
+    if "connection" in kind.layers:
+        yield {**new, "connectionId": "{connection}"}
+        yield {**new, "key": "others", "connectionKey": "{connection_key}"}
 
 
 for _kind in KINDS.values():

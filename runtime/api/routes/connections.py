@@ -12,19 +12,21 @@ from psycopg.rows import DictRow
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from runtime.actions.connected import credentials_subject, load_connector
+from runtime.actions.connected import load_connector
 from runtime.actions.schema import check_input
 from runtime.activity.audit import audit
 from runtime.api.answers import JsonAnswer
 from runtime.api.body import json_object
 from runtime.api.caller import AnyCaller, Caller, TenantCaller
 from runtime.api.errors import recorded
+from runtime.api.paging import Pager, limit_of
 from runtime.api.running import wait_for
 from runtime.api.services import Services, services_of
 from runtime.config.store import ElementRow, integration_by_key
 from runtime.connectors.definition import ConnectorDefinition
 from runtime.credentials.manage import (
     archive_connection,
+    credentials_of,
     find_connection,
     insert_connection,
     list_connections,
@@ -35,7 +37,6 @@ from runtime.credentials.manage import (
 )
 from runtime.credentials.store import load_sealed, open_document
 from runtime.errors import AccessDeniedError, BadRequestError, InputInvalidError, NotFoundError
-from runtime.keys import open_cursor, seal_cursor
 from runtime.runs.states import NewRun, RunKind
 from runtime.tenancy import Owner
 from runtime.validation import parse
@@ -70,10 +71,7 @@ class ConnectionBody(BaseModel):
 async def get_connections(request: Request, caller: AnyCaller, services: ServicesHere) -> Response:
     """List connections: a tenant's own, or the workspace's for a manager."""
     query = request.query_params
-    limit = _limit(query.get("limit"))
-    key, place = services.root.derive("cursor"), _cursor_place(caller)
-    cursor = query.get("cursor")
-    after = open_cursor(key, cursor, *place)["after"] if cursor not in (None, "", "0") else None
+    limit, pager = limit_of(query), Pager.of(services.root, caller, "connections")
     wanted = {
         "tenant_id": _uuid(query.get("tenantId") or query.get("userId")),
         "integration_id": _uuid(query.get("integrationId")),
@@ -82,7 +80,7 @@ async def get_connections(request: Request, caller: AnyCaller, services: Service
         "connected": _flag(query.get("connected")),
         "search": query.get("search"),
         "archived": _flag(query.get("includeArchived")),
-        "after": UUID(after) if after else None,
+        "after": pager.after(query),
         "limit": limit,
     }
     async with services.database.transaction(caller.scope) as database:
@@ -93,7 +91,7 @@ async def get_connections(request: Request, caller: AnyCaller, services: Service
             item["credentials"] = await _secrets(services, caller, row)
     body: dict[str, Any] = {"items": items}
     if len(rows) > limit:
-        body["cursor"] = seal_cursor(key, {"after": str(rows[limit - 1]["id"])}, *place)
+        body["cursor"] = pager.cursor(rows[limit - 1]["id"])
     return JsonAnswer(body)
 
 
@@ -300,7 +298,7 @@ async def _secrets(services: Services, caller: Caller, row: DictRow) -> dict[str
     """Open a connection's credentials for a manager; the disclosure is recorded first."""
     if not caller.is_manager:
         raise AccessDeniedError("Only a workspace management token may read credentials.")
-    subject = credentials_subject(Owner(row["workspace_id"], row["tenant_id"]), row["id"])
+    subject = credentials_of(Owner(row["workspace_id"], row["tenant_id"]), row["id"])
     async with services.database.transaction(caller.scope) as database:
         await _audited(database, caller, row, "connection:secrets_read")
         stored = await load_sealed(database, subject)
@@ -326,18 +324,6 @@ async def _audited(
 def _expected_revision(request: Request) -> int | None:
     text = request.headers.get("if-match", "").strip().strip('"')
     return int(text) if text.isdigit() else None
-
-
-def _cursor_place(caller: Caller) -> tuple[str, ...]:
-    return "connections", str(caller.workspace_id), str(caller.tenant_id)
-
-
-def _limit(text: str | None) -> int:
-    if text is None or not text:
-        return 100
-    if not text.isdigit() or not 1 <= int(text) <= 1000:  # noqa: PLR2004 - the contract's bounds
-        raise BadRequestError("limit is a number from 1 to 1000.", data={"query": "limit"})
-    return int(text)
 
 
 def _flag(text: str | None) -> bool | None:

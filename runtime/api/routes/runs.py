@@ -12,12 +12,12 @@ from pydantic.alias_generators import to_camel
 
 from runtime import jsontext
 from runtime.api.answers import JsonAnswer
-from runtime.api.caller import AnyCaller, Caller
+from runtime.api.caller import AnyCaller
+from runtime.api.paging import Pager
 from runtime.api.running import wait_for
 from runtime.api.services import Services, services_of
 from runtime.changes import announce_stop
 from runtime.errors import BadRequestError, NotFoundError, RunStoppedError
-from runtime.keys import open_cursor, seal_cursor
 from runtime.runs.read import RunFilter, list_runs, public_run, stop_run
 from runtime.waiting import tell_ended
 
@@ -50,25 +50,21 @@ async def get_runs(
     caller: AnyCaller, services: ServicesHere, query: Annotated[RunQuery, Query()]
 ) -> Response:
     """List runs, the newest first: a tenant's own, or the workspace's for a manager."""
-    key, place = services.root.derive("cursor"), _cursor_context(caller)
-    before = None
-    if query.cursor not in (None, "", "0"):
-        before = UUID(open_cursor(key, str(query.cursor), *place)["before"])
+    pager = Pager.of(services.root, caller, "runs")
     wanted = RunFilter(
         status=query.status,
         kind=query.kind,
         tenant_id=_as_id(query.tenant_id, "tenantId"),
         element_id=_as_id(query.action_id, "actionId"),
         connection_id=_as_id(query.connection_id, "connectionId"),
-        before=before,
+        before=pager.after({"cursor": query.cursor or "0"}),
         limit=query.limit,
     )
     async with services.database.transaction(caller.scope) as connection:
         rows = await list_runs(connection, caller.scope, wanted)
     body: dict[str, Any] = {"items": [public_run(row) for row in rows[: query.limit]]}
     if len(rows) > query.limit:
-        last = str(rows[query.limit - 1]["id"])
-        body["cursor"] = seal_cursor(key, {"before": last}, *place)
+        body["cursor"] = pager.cursor(rows[query.limit - 1]["id"])
     return JsonAnswer(body)
 
 
@@ -99,10 +95,6 @@ async def post_stop(run_id: str, caller: AnyCaller, services: ServicesHere) -> R
         await tell_ended(services.redis, [stopped])
     row = await wait_for(services, caller, stopped, 2.0 if result == "stopping" else 0.0)
     return JsonAnswer(public_run(row))
-
-
-def _cursor_context(caller: Caller) -> tuple[str, ...]:
-    return "runs", str(caller.workspace_id), str(caller.tenant_id)
 
 
 def _existing(run_id: str) -> UUID:
