@@ -45,13 +45,16 @@ def configure(settings: Settings) -> None:
         else structlog.processors.JSONRenderer(_as_json)
     )
     level = logging.getLevelNamesMapping().get(settings.log_level.upper(), logging.INFO)
+    # The file itself: dramatiq puts a pipe to its master process in its place, and a line through
+    # that costs two processes as much as a tenth of a run.
+    errors = sys.__stderr__ or sys.stderr
     structlog.configure(
         processors=[*shared, _plain_exception, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(errors),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(errors)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -16,9 +16,14 @@ WITH gone AS (
     WHERE r.created_at < now() - interval '1 minute' AND NOT EXISTS (
         SELECT FROM runs WHERE runs.id = r.run_id AND runs.status IN ('queued', 'running'))
     RETURNING r.limit_id, r.subject_id, r.slice, r.amount
+), locked AS (
+    SELECT w.limit_id, w.subject_id FROM credit_windows AS w
+    WHERE (w.limit_id, w.subject_id) IN (SELECT limit_id, subject_id FROM gone)
+    ORDER BY 1, 2 FOR UPDATE
 ), emptied AS (
     UPDATE credit_buckets AS b SET amount = b.amount - g.amount
     FROM (SELECT limit_id, subject_id, slice, sum(amount) AS amount FROM gone GROUP BY 1, 2, 3) AS g
+    JOIN locked USING (limit_id, subject_id)
     WHERE b.limit_id = g.limit_id AND b.subject_id = g.subject_id AND b.slice = g.slice
     RETURNING b.limit_id, b.subject_id, g.amount
 )

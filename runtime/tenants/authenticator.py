@@ -31,7 +31,8 @@ _BY_KEY = UUID(int=0)
 _FIND = """
 SELECT id, archived_at, (profile_at IS NULL OR profile_at <= %(issued)s)
     AND ((%(name)s::text IS NOT NULL AND name <> %(name)s)
-      OR (%(fields)s::jsonb IS NOT NULL AND fields <> %(fields)s)) AS is_outdated
+      OR (%(fields)s::jsonb IS NOT NULL AND fields <> %(fields)s)) AS is_outdated,
+    last_active_at IS NULL OR last_active_at < now() - interval '1 hour' AS was_quiet
 FROM tenants WHERE workspace_id = %(workspace)s AND key = %(key)s
 """
 
@@ -152,6 +153,11 @@ class Authenticator:
                 row = await _find(connection, wanted)
             elif row["is_outdated"]:
                 await connection.execute(_UPDATE, wanted)
+            elif row["was_quiet"]:
+                # Once an hour is enough to see who is active, and no write for each request.
+                await connection.execute(
+                    "UPDATE tenants SET last_active_at = now() WHERE id = %s", (row["id"],)
+                )
         assert row is not None  # noqa: S101 - it was there or has just been written
         return row["id"], row["archived_at"] is not None
 

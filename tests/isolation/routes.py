@@ -29,7 +29,8 @@ OPEN = {
 class Ask:
     """A request with names of acme's things in braces, such as `/runs/{run}`.
 
-    Where only an id or only a key is understood, the braces say so: `{tenant_key}`. `lists` says that it is answered with 200 whatever it names, because it only narrows a list.
+    Where only an id or only a key is understood, the braces say so: `{tenant_key}`. `lists` says
+    that it is answered with 200 whatever it names, because it only narrows a list.
     """
 
     path: str
@@ -75,12 +76,12 @@ ASKS: dict[str, list[Ask]] = {
         Ask("/act", {"api": _API, "integrationId": "{integration}"}),
     ],
     # runs
-    "GET /runs": _list("/runs", "connectionId={connection}", "actionId={action}", _BY_TENANT[0]),
+    "GET /runs": _list("/runs", _BY_CONNECTION[0], "actionId={action_id}", _BY_TENANT[0]),
     "GET /runs/{run_id}": [Ask("/runs/{run}")],
     "POST /runs/{run_id}/stop": [Ask("/runs/{run}/stop")],
     # connections
     "GET /connections": _list(
-        "/connections", "integrationId={integration}", *_BY_TENANT[:2], "search=canary"
+        "/connections", "integrationId={integration_id}", *_BY_TENANT[:2], "search=canary"
     ),
     "POST /connections": [
         Ask("/connections", {"integrationKey": "{integration}", "credentials": {}}),
@@ -103,7 +104,7 @@ ASKS: dict[str, list[Ask]] = {
     "GET /self": [Ask("/self", lists=True)],
     "PATCH /self": [Ask("/self", {"credentials": None}, lists=True)],
     "GET /customers": _list("/customers", "search=canary"),
-    "POST /customers": [Ask("/customers", {"name": "Mine", "key": "mine"}, lists=True)],
+    "POST /customers": [Ask("/customers", {"name": "Mine"}, lists=True)],
     **{
         f"{method} {path}{below}": [Ask(asked + below.replace("{resource}", "emails") + rest, body)]
         for path, asked, rest in (
@@ -170,7 +171,10 @@ def _element_asks(kind: Any) -> Iterator[tuple[str, list[Ask]]]:
         new["key"] = "theirs"
         lists += [f"/{where}s/{{{where}}}/{kind.plural}" for where in ("integration", "connection")]
     for path in lists:
-        yield f"GET {path}", _list(path, *_BY_CONNECTION, f"parentId={thing}", *_BY_TENANT[:1])
+        yield (
+            f"GET {path}",
+            _list(path, *_BY_CONNECTION, f"parentId={thing[:-1]}_id}}", *_BY_TENANT[:1]),
+        )
         yield f"POST {path}", [Ask(path, body) for body in _new_bodies(kind, thing, new)]
     singles = {f"/{kind.singular}": (f"/{kind.singular}", f"?id={thing}")}
     singles |= {f"{path}/{{selector}}": (f"{path}/{thing}", "") for path in lists}
