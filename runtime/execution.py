@@ -41,6 +41,7 @@ __all__ = ["Execution", "NotNowError", "NotOursError"]
 log = structlog.get_logger()
 
 _OBSTACLES = {
+    "stop_requested": "The run was stopped before it finished.",
     "tenant_archived": "The tenant was archived.",
     "connection_archived": "The connection was archived.",
     "element_archived": "The action was archived.",

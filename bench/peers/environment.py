@@ -23,7 +23,7 @@ def peers_python(home: Path) -> Path:
         return python
     shutil.rmtree(environment, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-    pip: list[str | Path] = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
-    subprocess.run([*pip, "--require-hashes", "-r", lock], check=True)
+    pip = f"{python} -m pip --quiet --quiet --disable-pip-version-check install --require-hashes"
+    subprocess.run([*pip.split(), "-r", lock], check=True)
     made_from.write_text(digest)
     return python

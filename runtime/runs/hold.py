@@ -34,6 +34,7 @@ RETURNING r.id, r.workspace_id, r.tenant_id, r.lease_token, r.kind, r.input, r.r
   r.element_id, r.element_key, r.integration_id, r.connection_id, r.attempt, r.called_at,
   r.started_at,
   CASE
+    WHEN r.stop_requested THEN 'stop_requested'
     WHEN (SELECT t.archived_at FROM tenants t WHERE t.id = r.tenant_id) IS NOT NULL
       THEN 'tenant_archived'
     WHEN r.connection_id IS NOT NULL AND (
@@ -67,7 +68,11 @@ async def claim_runs(
     }
     if missing := [run_id for run_id in ids if run_id not in answers]:
         answers.update(await _refusals(connection, missing))
-    return [_checked(ticket, answers.get(ticket.run_id, Refusal("unknown"))) for ticket in tickets]
+    given = [_given(ticket, answers, lease) for ticket in tickets]
+    for answer in answers.values():
+        if isinstance(answer, Claim):  # no ticket had a right to it
+            await hand_back(connection, answer)
+    return given
 
 
 def _claim(row: DictRow) -> Claim:
@@ -75,10 +80,15 @@ def _claim(row: DictRow) -> Claim:
     return Claim(run_id=row.pop("id"), owner=owner, **row)
 
 
-def _checked(ticket: Ticket, answer: Claim | Refusal) -> Claim | Refusal:
+def _given(ticket: Ticket, answers: dict[UUID, Claim | Refusal], lease: float) -> Claim | Refusal:
+    answer = answers.get(ticket.run_id, Refusal("unknown"))
+    if not isinstance(answer, Claim):
+        return answer
     # A batch's scope spans its tenants; a message speaks for one of them only.
-    if isinstance(answer, Claim) and (answer.owner, answer.kind) != (ticket.owner, ticket.kind):
+    if (answer.owner, answer.kind) != (ticket.owner, ticket.kind):
         return Refusal("unknown")
+    # Another ticket for the same run, such as from another queue, finds it taken.
+    answers[ticket.run_id] = Refusal("held", lease)
     return answer
 
 

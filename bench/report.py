@@ -1,0 +1,87 @@
+"""Puts what was measured into one table and one file."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import orjson
+from rich.table import Table
+
+__all__ = ["Measured", "p50", "p99", "summary", "table", "write"]
+
+#: Number -> what it says, in the order of the table.
+_MEANINGS = {
+    "pipeline_per_s": "the whole pipeline, no-op action, backlog drained by 2 worker processes",
+    "pipeline_noted_per_s": "the same, each call noted before it is made (not safe to repeat)",
+    "pipeline_limited_per_s": "the same, credits reserved under a tenant's and a workspace's limit",
+    "dramatiq_per_s": "stock dramatiq, no-op, 2 processes of 8 threads: the faster of its two",
+    "dramatiq_sync_per_s": "… with a function in a thread",
+    "dramatiq_async_per_s": "… with a coroutine",
+    "celery_per_s": "Celery, no-op, prefork 2, acks late, prefetch 4, no results",
+    "pipeline_vs_dramatiq": "the whole pipeline ÷ dramatiq doing nothing",
+    "pipeline_vs_celery": "the whole pipeline ÷ Celery doing nothing",
+    "rls_cost_ratio": "the pipeline's time with row security ÷ without",
+    "idle_start_p50_ms": "submit → the action's first line, one a second",
+    "idle_start_p99_ms": "… the slowest hundredth",
+    "sync_http_overhead_p50_ms": "POST /actions/{key}/run beyond the action's own time",
+    "enqueue_single_per_s": "runs accepted one after the other",
+    "enqueue_bulk_per_s": "runs accepted a thousand at once",
+}
+
+#: Number -> what each round measured.
+Measured = defaultdict[str, list[float]]
+
+
+def p50(values: Sequence[float]) -> float:
+    """Return the median."""
+    return statistics.median(values)
+
+
+def p99(values: Sequence[float]) -> float:
+    """Return what no more than a hundredth of the values exceeds."""
+    return sorted(values)[-max(1, round(len(values) / 100))]
+
+
+def summary(measured: Measured) -> dict[str, float]:
+    """Return the median of each number, and the ratios between them, round by round."""
+    rounds: Measured = defaultdict(list, measured)
+    pairs = zip(measured["dramatiq_sync_per_s"], measured["dramatiq_async_per_s"], strict=True)
+    rounds["dramatiq_per_s"] = [max(pair) for pair in pairs]
+    pipeline = measured["pipeline_per_s"]
+    unsecured = rounds.pop("pipeline_unsecured_per_s")
+    rounds["rls_cost_ratio"] = _ratios(unsecured, pipeline)
+    # Of the medians: the peers' rounds lie minutes apart on a machine that is never quite still.
+    medians = {name: p50(values) for name, values in rounds.items()}
+    for peer in ("dramatiq", "celery"):
+        medians[f"pipeline_vs_{peer}"] = medians["pipeline_per_s"] / medians[f"{peer}_per_s"]
+    return {name: round(medians[name], 3) for name in _MEANINGS}
+
+
+def table(numbers: Mapping[str, float], measured: Measured) -> Table:
+    """Return the table: each number, the range of its rounds, and what it means."""
+    made = Table("number", "median", "rounds", "what it is", title="Vesicle beside its peers")
+    for name, value in numbers.items():
+        made.add_row(name, _shown(value), _range(measured.get(name, [])), _MEANINGS[name])
+    for column in made.columns[1:3]:
+        column.justify = "right"
+    return made
+
+
+def write(numbers: Mapping[str, float], path: Path) -> None:
+    """Write the numbers as one flat JSON object."""
+    path.write_bytes(orjson.dumps(numbers, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def _ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
+    return [one / other for one, other in zip(above, below, strict=True)]
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"  # noqa: PLR2004 - below it, decimals count
+
+
+def _range(values: Sequence[float]) -> str:
+    return f"{_shown(min(values))} … {_shown(max(values))}" if len(values) > 1 else ""
