@@ -63,20 +63,24 @@ class Bench:
         unsecured = await make_sample(platform.unsecured, "unsecured")
         for number in range(self._sizes.rounds):
             self._console.print(f"[bold]round {number + 1} of {self._sizes.rounds}[/bold]")
-            await self._pipelines(free, limited, unsecured)
+            await self._pipelines(number, free, limited, unsecured)
             self._drain_peers()
             await self._latencies(free)
         return self._measured
 
-    async def _pipelines(self, free: Sample, limited: Sample, unsecured: Sample) -> None:
+    async def _pipelines(
+        self, number: int, free: Sample, limited: Sample, unsecured: Sample
+    ) -> None:
         platform, count = self._platform, self._sizes.pipeline
         secured, opened = platform.settings, platform.unsecured
-        for name, where, sample, action in (
+        kinds = [
             ("pipeline_per_s", secured, free, "noop"),
             ("pipeline_unsecured_per_s", opened, unsecured, "noop"),
             ("pipeline_noted_per_s", secured, free, "noop-once"),
             ("pipeline_limited_per_s", secured, limited, "noop"),
-        ):
+        ]
+        # Each round begins elsewhere, so that none of them always follows the same one.
+        for name, where, sample, action in kinds[number % 4 :] + kinds[: number % 4]:
             self._note(name, await drain(platform, where, sample, action, count))
 
     def _drain_peers(self) -> None:

@@ -41,6 +41,19 @@ class Cache(Generic[Key, Value]):
         self, workspace_id: UUID, key: Key, load: Callable[[], Awaitable[Value]]
     ) -> Value:
         """Return the value, loading it unless a young one is at hand. Errors are not kept."""
+        task = self._task(workspace_id, key, load)
+        if task.done():
+            return task.result()
+        # Shielded: one caller that is cancelled must not take the load from the others.
+        return await asyncio.shield(task)
+
+    def begin(self, workspace_id: UUID, key: Key, load: Callable[[], Awaitable[Value]]) -> None:
+        """Begin to load what will be asked for next, unless it is at hand."""
+        _ = self._task(workspace_id, key, load)
+
+    def _task(
+        self, workspace_id: UUID, key: Key, load: Callable[[], Awaitable[Value]]
+    ) -> asyncio.Task[Value]:
         place = (workspace_id, key)
         entry = self._entries.get(place)
         if entry is None or clock.monotonic() - entry.born > self._age:
@@ -50,10 +63,7 @@ class Cache(Generic[Key, Value]):
             self._entries.move_to_end(place)
             if len(self._entries) > self._largest:
                 self._entries.popitem(last=False)
-        if entry.task.done():
-            return entry.task.result()
-        # Shielded: one caller that is cancelled must not take the load from the others.
-        return await asyncio.shield(entry.task)
+        return entry.task
 
     def forget(self, workspace_id: UUID | None) -> None:
         """Drop what is known of a workspace; None drops everything."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+import psycopg
 import structlog
 from redis.asyncio import Redis
 
-from runtime.actions.perform import Performer
+from runtime.actions.perform import Performer, Result
 from runtime.actions.prepared import Prepared, Preparer
 from runtime.activity.record import prepare
 from runtime.batching import Batcher
@@ -24,6 +25,7 @@ from runtime.credits.ledger import Demand, reserve, settle
 from runtime.db import Database
 from runtime.errors import (
     ActionRunError,
+    CustomCodeError,
     InternalError,
     RunStoppedError,
     RunTimedOutError,
@@ -46,6 +48,11 @@ _OBSTACLES = {
     "connection_archived": "The connection was archived.",
     "element_archived": "The action was archived.",
 }
+
+
+#: What goes wrong with a write because of what is written.
+_UNSTORABLE = (TypeError, ValueError, RecursionError, psycopg.DataError)
+_UNSTORABLE_RESULT = "What the action returned cannot be stored: it holds itself or nests too deep."
 
 
 class NotOursError(Exception):
@@ -108,6 +115,7 @@ class Execution:
         What goes wrong with the run itself becomes its end. Raises NotOursError for a message that
         must not run, NotNowError for one that must come again, and errors of PostgreSQL itself.
         """
+        self._preparer.expect(ticket.owner)
         claim = await self._claims.submit(ticket)
         if isinstance(claim, Refusal):
             raise _turned_away(claim)
@@ -122,8 +130,23 @@ class Execution:
                 return
             held.ending = True
             _describe(ending, progress)
-            if await self._finishes.submit((claim, ending)):
-                log.info("run.ended", status=ending.status, kind=claim.kind)
+            await self._put_on_record(claim, ending)
+
+    async def _put_on_record(self, claim: Claim, ending: Ending) -> None:
+        try:
+            ours = await self._finishes.submit((claim, ending))
+        except _UNSTORABLE as error:
+            log.warning("run.result_refused", error=type(error).__name__)
+            body = CustomCodeError(_UNSTORABLE_RESULT).body()
+            ending = replace(ending, status="failed", output=None, recorded_output=None, error=body)
+            (ours,) = await self._finish([(claim, ending)])
+        except asyncio.CancelledError:
+            # The worker is going away, and may not have begun to write: what has been done must
+            # not be done again by another. Whoever wrote already finds the run ended.
+            _current_task().uncancel()
+            (ours,) = await self._finish([(claim, ending)])
+        if ours:
+            log.info("run.ended", status=ending.status, kind=claim.kind)
 
     async def _run(self, progress: _Progress) -> Ending:
         claim = progress.claim
@@ -135,18 +158,12 @@ class Execution:
             prepared = progress.prepared = await self._preparer.prepare(claim)
             _refuse_unknown_outcome(claim, prepared)
             await self._reserve_for(progress, prepared)
-            async with asyncio.timeout(prepared.timeout):
-                result = await self._performer.perform(
-                    claim, prepared, lambda: self._about_to_call(progress, prepared)
-                )
+            result = await self._perform(progress, prepared)
             return Ending(
                 status="completed",
                 output=result.output,
                 usage=prepared.cost(claim.input, result.output),
             )
-        except TimeoutError:
-            limit = progress.prepared.timeout if progress.prepared else 0
-            return _ended(RunTimedOutError(f"The run took longer than its {limit:g} s."))
         except VesicleError as error:
             return _ended(error)
         except Exception as error:
@@ -154,13 +171,29 @@ class Execution:
             log.exception("run.crashed", error=type(error).__name__)
             return _ended(InternalError())
 
+    async def _perform(self, progress: _Progress, prepared: Prepared) -> Result:
+        limit = asyncio.timeout(prepared.timeout)
+        try:
+            async with limit:
+                return await self._performer.perform(
+                    progress.claim, prepared, lambda: self._about_to_call(progress, prepared)
+                )
+        except (TimeoutError, SystemExit) as error:
+            if limit.expired():
+                raise RunTimedOutError(
+                    f"The run took longer than its {prepared.timeout:g} s."
+                ) from None
+            # A registered function's own; left alone, SystemExit would end the worker.
+            raise CustomCodeError(f"The function raised {type(error).__name__}.") from None
+
     async def _reserve_for(self, progress: _Progress, prepared: Prepared) -> None:
         demand = prepared.demand(progress.claim)
         if demand is None:
             return
+        # From now on: a run that is stopped while it waits may hold its reservation all the same.
+        progress.reserved = True
         if (refusal := await self._reservations.submit(demand)) is not None:
             raise refusal
-        progress.reserved = True
 
     async def _about_to_call(self, progress: _Progress, prepared: Prepared) -> None:
         # Only what must not happen twice is worth a write before each call.
@@ -169,9 +202,7 @@ class Execution:
         progress.called = True
 
     async def _interrupted(self, held: Held) -> Ending | None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - only coroutines get here
-        task.uncancel()
+        _current_task().uncancel()
         if held.interrupted == "superseded":
             return None
         if held.interrupted == "stopped":
@@ -218,6 +249,12 @@ class Execution:
                 await settle(connection, usage)
         await tell_ended(self._redis, ours)
         return [claim.run_id in ours for claim, _ in endings]
+
+
+def _current_task() -> asyncio.Task[None]:
+    task: asyncio.Task[None] | None = asyncio.current_task()
+    assert task is not None  # noqa: S101 - only coroutines get here
+    return task
 
 
 def _turned_away(refusal: Refusal) -> Exception:

@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from redis.asyncio import Redis
-
 from runtime.actions.perform import Performer
 from runtime.actions.prepared import Preparer
 from runtime.actions.refresh import Refresher
@@ -49,7 +47,7 @@ class WorkerProcess:
             database = await stack.enter_async_context(Database(settings, self.root, ["worker"]))
             redis = connect(redis_url)
             stack.push_async_callback(redis.aclose)
-            listening = Redis.from_url(redis_url, socket_timeout=None)
+            listening = connect(redis_url, patience=None)
             stack.push_async_callback(listening.aclose)
             client = OutboundClient(
                 EgressPolicy(settings.egress_allow, http=settings.egress_http),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime import jsontext
+from runtime.actions.answers import refuse_page, refuse_unreadable
 from runtime.actions.connected import Connected
 from runtime.actions.prepared import Prepared, Preparer
 from runtime.actions.refresh import Refresher
@@ -125,7 +126,10 @@ class Performer:
             connected.definition, connected.parameters, connected.credentials, **parts
         )
         response = await self.client.send(request)
-        return interpret(connected.definition, request, response, allow_errors=allow_errors)
+        interpret(connected.definition, request, response, allow_errors=allow_errors)
+        refuse_page(request, response)
+        refuse_unreadable(request, response)
+        return response
 
     async def _renewed(self, connected: Connected) -> Connected:
         fresh = await self.refresher.refresh(connected)
@@ -163,6 +167,7 @@ class Performer:
         await about_to_call()
         response = await self.client.send(request)
         interpret(None, request, response)
+        refuse_unreadable(request, response)
         return {"status": response.status, "data": response.data}
 
     # --- run-python ---------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from runtime.actions.connected import Connected, load_connected
@@ -127,6 +127,13 @@ def _units(resource: str, spec: Any, variables: Mapping[str, Any]) -> float:
     return float(units)
 
 
+class _Tenant(NamedTuple):
+    """What every run of a tenant needs: the tenant as formulas see it, and its limits."""
+
+    user: dict[str, Any]
+    limits: Sequence[LimitRule]
+
+
 @dataclass(slots=True)
 class Preparer:
     """Prepares the runs of one worker process."""
@@ -135,13 +142,16 @@ class Preparer:
     vault: Vault
     _actions: Cache[tuple[Any, ...], tuple[Any, str, UUID]] = field(default_factory=Cache)
     _connections: Cache[UUID, Connected] = field(default_factory=Cache)
-    _tenants: Cache[UUID, dict[str, Any]] = field(default_factory=Cache)
-    _limits: Cache[UUID, Sequence[LimitRule]] = field(default_factory=Cache)
+    _tenants: Cache[UUID, _Tenant] = field(default_factory=Cache)
 
     def forget(self, workspace_id: UUID | None) -> None:
         """Drop what is known of a workspace whose configuration changed."""
-        for cache in (self._actions, self._connections, self._tenants, self._limits):
+        for cache in (self._actions, self._connections, self._tenants):
             cache.forget(workspace_id)
+
+    def expect(self, owner: Owner) -> None:
+        """Begin to load what every run of a tenant needs; called while its run is claimed."""
+        self._tenants.begin(owner.workspace_id, owner.tenant_id, lambda: self._load_tenant(owner))
 
     async def prepare(self, claim: Claim) -> Prepared:
         """Return what the run needs. Raises what is wrong with its configuration."""
@@ -151,11 +161,8 @@ class Preparer:
             connected = await self.connected(owner, claim.connection_id)
         if claim.kind != "action":
             return Prepared(None, connected, {}, ())
-        user = await self._tenants.get(
+        user, limits = await self._tenants.get(
             owner.workspace_id, owner.tenant_id, lambda: self._load_tenant(owner)
-        )
-        limits = await self._limits.get(
-            owner.workspace_id, owner.tenant_id, lambda: self._load_limits(owner)
         )
         if inline := claim.request.get("inline"):
             return Prepared(
@@ -178,19 +185,15 @@ class Preparer:
         async with self.database.transaction(Scope.worker([owner])) as connection:
             return await load_connected(connection, self.vault, owner, connection_id)
 
-    async def _load_tenant(self, owner: Owner) -> dict[str, Any]:
+    async def _load_tenant(self, owner: Owner) -> _Tenant:
         async with self.database.transaction(Scope.worker([owner])) as connection:
             cursor = await connection.execute(
                 "SELECT id::text, key, name, fields FROM tenants WHERE id = %s", (owner.tenant_id,)
             )
             row = await cursor.fetchone()
-        if row is None:
-            raise NotFoundError("The tenant no longer exists.")
-        return dict(row)
-
-    async def _load_limits(self, owner: Owner) -> Sequence[LimitRule]:
-        async with self.database.transaction(Scope.worker([owner])) as connection:
-            return await load_limits(connection, owner)
+            if row is None:
+                raise NotFoundError("The tenant no longer exists.")
+            return _Tenant(row, await load_limits(connection, owner))
 
     async def _load_action(
         self, claim: Claim, connected: Connected | None

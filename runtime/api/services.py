@@ -58,8 +58,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         )
         redis = connect(redis_url)
         stack.push_async_callback(redis.aclose)
-        # A subscription is silent until something happens, so its reads must not time out.
-        listening = Redis.from_url(redis_url, socket_timeout=None)
+        listening = connect(redis_url, patience=None)
         stack.push_async_callback(listening.aclose)
         waiters = Waiters(listening)
         stack.push_async_callback(waiters.close)

@@ -67,8 +67,11 @@ class _Cancellable:
             self.socket_timeout = patience
 
 
-def connect(url: str, *, patience: float = _ANSWER_TIME) -> redis.asyncio.Redis:
-    """Return a client for asyncio that fails after `patience` seconds and repeats nothing."""
+def connect(url: str, *, patience: float | None = _ANSWER_TIME) -> redis.asyncio.Redis:
+    """Return a client for asyncio that fails after `patience` seconds and repeats nothing.
+
+    A subscription has no patience to lose (None): it is silent until something happens.
+    """
     pool: Any = redis.asyncio.ConnectionPool.from_url(
         url,
         socket_timeout=patience,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from typing import Any
 
-import httpx2
 import orjson
 import pytest
 import uuid_utils.compat
@@ -16,6 +16,7 @@ from runtime.lanes.client import Lanes, connect
 from runtime.lanes.messages import QueuedMessage
 from runtime.lanes.operations import enqueue
 from runtime.stamps import MessageStamps
+from tests.factories import Crm, new_workspace
 from tests.samples import add_element, crm_workspace
 from tests.waiting import eventually
 
@@ -121,9 +122,18 @@ class Post:
 
     async def effects(self, named: dict[str, Any]) -> int:
         """Return how often the app was called for a run, on whatever account."""
-        async with httpx2.AsyncClient(trust_env=False) as client:
-            accounts = (await client.get(f"{self._crm}/_admin/calls")).json()["accounts"]
-        return sum(calls["byKey"].get(named["run_id"], 0) for calls in accounts.values())
+        calls = [await self._crm.calls(owner["account"]) for owner in self.owners.values()]
+        return sum(each.get(named["run_id"], 0) for each in calls)
+
+    async def release(self, *runs: dict[str, Any]) -> None:
+        """Let go of runs that a test has claimed; a worker may have them now."""
+        for named in runs:
+            await self._platform.rows(
+                "UPDATE runs SET lease_until = now() - interval '1 s' WHERE id = %s RETURNING id",
+                named["run_id"],
+            )
+            await self.deliver("default", self.message(named))
+            await self.ended(named)
 
     async def assert_untouched(self, *runs: dict[str, Any]) -> None:
         """See that runs still wait as if nothing had been said of them."""
@@ -137,19 +147,19 @@ class Post:
             )
 
 
-@pytest.fixture
-async def post(platform, workspace, acme, globex, worker, crm):
+@pytest.fixture(scope="module")
+async def post(platform, app, worker, crm):
     """The post of a workspace whose action `effect` calls the sample app."""
-    await crm_workspace(platform, workspace, crm)
-    effect = await add_element(platform, workspace.id, "action", "effect", EFFECT, app="crm")
-    owners = {}
-    async with httpx2.AsyncClient(base_url=crm, trust_env=False) as app:
-        for name, caller in (("acme", acme), ("globex", globex)):
-            account = f"{name}-{uuid.uuid4().hex[:8]}"
-            made = (await app.post("/_admin/accounts", json={"name": account})).json()
+    async with contextlib.AsyncExitStack() as stack:
+        workspace, sample = await new_workspace(platform, app, stack), Crm(crm, stack)
+        await crm_workspace(platform, workspace, crm)
+        effect = await add_element(platform, workspace.id, "action", "effect", EFFECT, app="crm")
+        owners = {}
+        for name in ("acme", "globex"):
+            account, caller = await sample.account(name), await workspace.tenant(name)
             link = await caller.post(
                 "/connections",
-                json={"integrationKey": "crm", "credentials": {"apiKey": made["apiKey"]}},
+                json={"integrationKey": "crm", "credentials": {"apiKey": account.api_key}},
             )
             assert link.status_code == 201, link.text
             owners[name] = {
@@ -160,9 +170,9 @@ async def post(platform, workspace, acme, globex, worker, crm):
                 "element_id": effect,
                 "account": account,
             }
-    redis = connect(platform.redis_url)
-    yield Post(platform, redis, crm, owners)
-    await redis.aclose()
+        redis = connect(platform.redis_url)
+        stack.push_async_callback(redis.aclose)
+        yield Post(platform, redis, sample, owners)
 
 
 @pytest.fixture(params=QUEUES)

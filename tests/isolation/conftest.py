@@ -16,9 +16,7 @@ from runtime.clock import now
 from runtime.db import role_url
 from runtime.settings import ROLES
 from runtime.stamps import ScopeStamps
-from runtime.tenants.tokens import new_secret
-from runtime.tenants.workspaces import ensure_workspace
-from tests.conftest import TestWorkspace
+from tests.factories import new_workspace
 from tests.isolation.seeds import Seed, Seeded, seed, unseed
 
 _SHOP, _OTHER = uuid.uuid4(), uuid.uuid4()
@@ -118,16 +116,7 @@ class Scopes:
 async def make_workspaces(platform, app):
     """Makes workspaces that last as long as a module."""
     async with contextlib.AsyncExitStack() as stack:
-
-        async def make() -> TestWorkspace:
-            key, secret = f"w-{uuid.uuid4().hex[:12]}", new_secret()
-            async with platform.owner() as connection:
-                workspace_id = await ensure_workspace(
-                    connection, platform.vault, key=key, name=key, secret=secret
-                )
-            return TestWorkspace(workspace_id, key, secret, app, stack)
-
-        yield make
+        yield lambda: new_workspace(platform, app, stack)
 
 
 @pytest.fixture(scope="module")
