@@ -22,6 +22,7 @@ from typing import Any
 import httpx2
 import psycopg
 import pytest
+import structlog
 import uvicorn
 from psycopg.rows import dict_row
 from pydantic import SecretStr
@@ -92,6 +93,8 @@ def platform():
             log_level="ERROR",
         )
         logs.configure(settings)
+        # Tests that look at log lines change the configuration of loggers in use.
+        structlog.configure(cache_logger_on_first_use=False)
         root = load_root_key(settings)
         migrate(servers.owner_url, root)
         yield Platform(

