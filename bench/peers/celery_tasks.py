@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from celery import Celery
+from celery import Celery  # type: ignore[import-not-found] # in the peers' environment only
 
 app = Celery(broker=os.environ["REDIS_URL"])  # noqa: TID251 - a peer knows nothing of our settings
 app.conf.update(

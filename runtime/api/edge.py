@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 import uuid
 from urllib.parse import parse_qsl
 
 import orjson
 import structlog
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
@@ -18,6 +20,12 @@ from runtime.errors import BadRequestError, InternalError, PayloadTooLargeError,
 __all__ = ["Edge"]
 
 log = structlog.get_logger()
+
+#: Seconds for which a body that was refused is still taken.
+_LINGER = 5.0
+
+#: What the log says of a caller who left before the answer; nginx has made it known.
+_HUNG_UP = 499
 
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -35,25 +43,29 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Request(scope).headers.get("x-request-id", "")
-        request_id = given if _GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
-        clear_contextvars()
-        bind_contextvars(request_id=request_id)
+        request_id = _name_request(scope)
         started, status, begun = monotonic(), 500, False
+        body = _Body(scope, receive, self._largest)
 
         async def sending(message: Message) -> None:
             nonlocal status, begun
             if message["type"] == "http.response.start":
                 status, begun = message["status"], True
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            elif body.is_refused and not message.get("more_body", False):
+                # All is said, but the connection is closed only when the caller had time to hear.
+                await send({**message, "more_body": True})
+                await body.linger()
+                message = {"type": "http.response.body", "body": b""}
             await send(message)
 
         try:
             if (nul := _nul_in(scope)) is not None:
                 await _answer(sending, nul, request_id)
             else:
-                await self._app(scope, self._bounded(scope, receive), sending)
+                await self._app(scope, body.receive, sending)
+        except ClientDisconnect:
+            status = _HUNG_UP
         except Exception as error:
             log.exception("request.crashed", error=type(error).__name__)
             if begun:
@@ -69,22 +81,54 @@ class Edge:
             )
             clear_contextvars()
 
-    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
+
+def _name_request(scope: Scope) -> str:
+    """Return the request's id, the caller's own if it can be one, and put it where all find it."""
+    given = Request(scope).headers.get("x-request-id", "")
+    request_id = given if _GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
+    scope.setdefault("state", {})["request_id"] = request_id
+    clear_contextvars()
+    bind_contextvars(request_id=request_id)
+    return request_id
+
+
+class _Body:
+    """A request's body, which is read up to a bound."""
+
+    def __init__(self, scope: Scope, receive: Receive, largest: int) -> None:
+        """Refuse it at once if it is announced as larger than `largest` bytes."""
         announced = Request(scope).headers.get("content-length", "0")
-        left = self._largest
-        too_large = announced.isdigit() and int(announced[:18]) > self._largest
+        self._receive = receive
+        self._largest = largest
+        self._left = largest
+        #: Whether the app was told that it is too large.
+        self.is_refused = False
+        self._is_announced = announced.isdigit() and int(announced[:18]) > largest
 
-        async def receiving() -> Message:
-            nonlocal left
-            if too_large:
-                raise _too_large(self._largest)
-            message = await receive()
-            left -= len(message.get("body", b""))
-            if left < 0:
-                raise _too_large(self._largest)
-            return message
+    async def receive(self) -> Message:
+        """Return the next message; PayloadTooLargeError past the bound."""
+        message: Message = {} if self._is_announced else await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._is_announced or self._left < 0:
+            self.is_refused = True
+            raise PayloadTooLargeError(
+                f"The request body is larger than {self._largest} bytes.",
+                data={"largest": self._largest},
+                headers={"Connection": "close"},
+            )
+        return message
 
-        return receiving
+    async def linger(self) -> None:
+        """Throw away what still comes, for a while.
+
+        A connection that is closed on bytes that nobody read is reset, and a caller who is still
+        sending would meet the reset and not the answer.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER):
+                message = await self._receive()
+                while message["type"] == "http.request" and message.get("more_body", False):
+                    message = await self._receive()
 
 
 def _nul_in(scope: Scope) -> BadRequestError | None:
@@ -97,15 +141,6 @@ def _nul_in(scope: Scope) -> BadRequestError | None:
     name = next((name for name, text in query if "\x00" in name + text), "query")[:60]
     fault = {"path": f"/{name}", "message": "contains a NUL"}
     return BadRequestError(f"{name!r} contains a NUL character.", data={"errors": [fault]})
-
-
-def _too_large(largest: int) -> PayloadTooLargeError:
-    return PayloadTooLargeError(
-        f"The request body is larger than {largest} bytes.",
-        data={"largest": largest},
-        # The rest of the body is not read, so the connection cannot be used again.
-        headers={"Connection": "close"},
-    )
 
 
 async def _answer(send: Send, error: VesicleError, request_id: str) -> None:
