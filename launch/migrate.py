@@ -19,8 +19,8 @@ from runtime.stamps import ScopeStamps
 __all__ = ["migrate"]
 
 #: A worker's statements are few, and each finds its rows by key, whatever the tables hold: planning
-#: them anew for each batch cost as much as an eighth of their execution. Without sequential scans,
-#: a plan that was made while a table was empty is still right when it is full.
+#: them anew for each batch was an eighth of what PostgreSQL does for a run. Without sequential
+#: scans, a plan that was made while a table was empty is still right when it is full.
 _WORKER_PLANS = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
 
 #: Months of partitions that exist ahead of time.

@@ -5,6 +5,7 @@ Importing this package registers every table, which the migrations and the polic
 
 from models.activity import ActivityRecord
 from models.audit import AuditRecord
+from models.cap import Cap
 from models.connection import Connection
 from models.credits import CreditBucket, CreditWindow, Limit, Reservation, UsageRecord
 from models.dead_letter import DeadLetter
@@ -18,6 +19,7 @@ from models.workspace import SigningSecret, Workspace
 __all__ = [
     "ActivityRecord",
     "AuditRecord",
+    "Cap",
     "Connection",
     "CreditBucket",
     "CreditWindow",

@@ -115,6 +115,7 @@ ACCESS: dict[str, dict[str, str]] = {
     "connections": {"runtime": "siu", "manager": "su", "worker": "su", "scheduler": "s"},
     "runs": {"runtime": "siu", "manager": "su", "worker": "su", "scheduler": "su"},
     "idempotency_keys": {"runtime": "siud", "scheduler": "sd"},
+    "caps": {"runtime": "s", "manager": "siud", "scheduler": "s"},
     "limits": {"runtime": "s", "manager": "siu", "worker": "s", "scheduler": "s"},
     "credit_windows": {"runtime": "s", "manager": "siud", "worker": "siu", "scheduler": "su"},
     "credit_buckets": {"runtime": "s", "manager": "siud", "worker": "siud", "scheduler": "su"},
@@ -140,9 +141,9 @@ COLUMNS: dict[tuple[str, str, str], str] = {
     ("runs", "scheduler", "s"): (
         "id, workspace_id, tenant_id, kind, status, queue, element_id, element_key,"
         " element_revision, integration_id, connection_id, attempt, lease_token, lease_until,"
-        " called_at, stop_requested, sent_at, created_at, started_at, finished_at"
+        " called_at, stop_requested, priority, due_at, sent_at, created_at, started_at, finished_at"
     ),
-    ("runs", "scheduler", "u"): ("status, error, finished_at, lease_token, lease_until, sent_at"),
+    ("runs", "scheduler", "u"): "sent_at",
 }
 
 

@@ -49,9 +49,8 @@ _OBSTACLES = {
     "element_archived": "The action was archived.",
 }
 
-
-#: What goes wrong with a write because of what is written.
-_UNSTORABLE = (TypeError, ValueError, RecursionError, psycopg.DataError)
+#: A write that failed for PostgreSQL's sake, and not for what was written.
+_TROUBLE = (VesicleError, psycopg.OperationalError, psycopg.InterfaceError)
 _UNSTORABLE_RESULT = "What the action returned cannot be stored: it holds itself or nests too deep."
 
 
@@ -105,7 +104,11 @@ class Execution:
         self._holder = holder
         self._lease = lease
         self._claims: Batcher[Ticket, Claim | Refusal] = Batcher(self._claim)
-        self._reservations: Batcher[Demand, VesicleError | None] = Batcher(self._reserve)
+        # One at a time: a second batch would only wait for the first one's windows, where it can
+        # grow no more.
+        self._reservations: Batcher[Demand, VesicleError | None] = Batcher(
+            self._reserve, parallel=1
+        )
         self._calls: Batcher[Claim, bool] = Batcher(self._mark_called)
         self._finishes: Batcher[tuple[Claim, Ending], bool] = Batcher(self._finish)
 
@@ -135,7 +138,9 @@ class Execution:
     async def _put_on_record(self, claim: Claim, ending: Ending) -> None:
         try:
             ours = await self._finishes.submit((claim, ending))
-        except _UNSTORABLE as error:
+        except _TROUBLE:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a function returned can raise here
             log.warning("run.result_refused", error=type(error).__name__)
             body = CustomCodeError(_UNSTORABLE_RESULT).body()
             ending = replace(ending, status="failed", output=None, recorded_output=None, error=body)

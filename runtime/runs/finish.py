@@ -14,6 +14,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from runtime import jsontext
+from runtime.runs.partitions import among
 from runtime.runs.states import Claim, Ending
 
 __all__ = ["finish_runs"]
@@ -31,7 +32,8 @@ WITH ended AS (
         lease_token = NULL, lease_until = NULL,
         element_revision = coalesce(e.element_revision, r.element_revision)
     FROM ended AS e
-    WHERE r.id = e.id AND r.id = ANY(%(ids)s::uuid[]) AND r.lease_token = e.token
+    WHERE r.id = e.id AND r.id = ANY(%(ids)s::uuid[])
+      AND r.id BETWEEN %(first_id)s::uuid AND %(last_id)s::uuid AND r.lease_token = e.token
       AND r.status = 'running'
     RETURNING r.id, r.workspace_id, r.tenant_id, r.attempt, r.started_at, r.finished_at, r.meta
 ), recorded AS (
@@ -69,7 +71,7 @@ async def finish_runs(
     rows = [_row(claim, ending) for claim, ending in endings]
     cursor = await connection.execute(
         _FINISH,
-        {"rows": jsontext.dumps(rows), "ids": [claim.run_id for claim, _ in endings]},
+        {"rows": jsontext.dumps(rows), **among([claim.run_id for claim, _ in endings])},
     )
     return {row["id"] for row in await cursor.fetchall()}
 

@@ -15,6 +15,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from runtime.runs.partitions import among
 from runtime.runs.states import TERMINAL, Claim, Ticket
 from runtime.tenancy import Owner
 
@@ -28,7 +29,7 @@ UPDATE runs AS r
 SET status = 'running', attempt = r.attempt + 1, lease_token = gen_random_uuid(),
     lease_until = now() + make_interval(secs => %(lease)s),
     started_at = coalesce(r.started_at, now())
-WHERE r.id = ANY(%(ids)s::uuid[])
+WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id BETWEEN %(first_id)s::uuid AND %(last_id)s::uuid
   AND (r.status = 'queued' OR (r.status = 'running' AND r.lease_until < now()))
 RETURNING r.id, r.workspace_id, r.tenant_id, r.lease_token, r.kind, r.input, r.request, r.meta,
   r.element_id, r.element_key, r.integration_id, r.connection_id, r.attempt, r.called_at,
@@ -62,7 +63,7 @@ async def claim_runs(
 ) -> list[Claim | Refusal]:
     """Claim what the tickets name, for `lease` seconds; one answer a ticket, in order."""
     ids = [ticket.run_id for ticket in tickets]
-    cursor = await connection.execute(_CLAIM, {"ids": ids, "lease": lease})
+    cursor = await connection.execute(_CLAIM, {**among(ids), "lease": lease})
     answers: dict[UUID, Claim | Refusal] = {
         row["id"]: _claim(row) for row in await cursor.fetchall()
     }
@@ -118,10 +119,12 @@ async def renew(
     cursor = await connection.execute(
         "UPDATE runs AS r SET lease_until = now() + make_interval(secs => %(lease)s)"
         " FROM unnest(%(ids)s::uuid[], %(tokens)s::uuid[]) AS i(id, token)"
-        " WHERE r.id = i.id AND r.id = ANY(%(ids)s::uuid[]) AND r.lease_token = i.token"
+        " WHERE r.id = i.id AND r.id = ANY(%(ids)s::uuid[])"
+        " AND r.id BETWEEN %(first_id)s::uuid AND %(last_id)s::uuid"
+        " AND r.lease_token = i.token"
         " AND r.status = 'running' RETURNING r.id, r.stop_requested",
         {
-            "ids": [run_id for run_id, _ in held],
+            **among([run_id for run_id, _ in held]),
             "tokens": [token for _, token in held],
             "lease": lease,
         },
@@ -136,9 +139,11 @@ async def mark_called(
     cursor = await connection.execute(
         "UPDATE runs AS r SET called_at = now()"
         " FROM unnest(%(ids)s::uuid[], %(tokens)s::uuid[]) AS i(id, token)"
-        " WHERE r.id = i.id AND r.id = ANY(%(ids)s::uuid[]) AND r.lease_token = i.token"
+        " WHERE r.id = i.id AND r.id = ANY(%(ids)s::uuid[])"
+        " AND r.id BETWEEN %(first_id)s::uuid AND %(last_id)s::uuid"
+        " AND r.lease_token = i.token"
         " AND r.status = 'running' RETURNING r.id",
-        {"ids": [run_id for run_id, _ in held], "tokens": [token for _, token in held]},
+        {**among([run_id for run_id, _ in held]), "tokens": [token for _, token in held]},
     )
     return {row["id"] for row in await cursor.fetchall()}
 

@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
-import uuid_utils.compat
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from runtime.tenancy import Scope
 
-__all__ = ["RunFilter", "find_run", "list_runs", "public_run", "stop_run"]
+__all__ = ["RunFilter", "find_run", "list_runs", "public_run"]
 
 _COLUMNS = (
     "id, tenant_id, kind, status, queue, input, output, error, meta, element_id, element_key,"
     " element_revision, integration_id, connection_id, attempt, stop_requested, created_at,"
     " started_at, finished_at"
 )
-
-#: A run that never started ends here, with its one terminal record.
-_STOP_QUEUED = """
-WITH stopped AS (
-    UPDATE runs SET status = 'stopped', stop_requested = true, finished_at = now(),
-        error = %(error)s::jsonb
-    WHERE id = %(id)s AND status = 'queued'
-    RETURNING id, workspace_id, tenant_id, kind, element_id, element_key, element_revision,
-        integration_id, connection_id, attempt, meta, error
-)
-INSERT INTO activity_records (id, workspace_id, tenant_id, tag, run_id, status, element_id,
-    element_key, element_revision, integration_id, connection_id, attempt, error, meta)
-SELECT %(activity)s, workspace_id, tenant_id,
-    CASE kind WHEN 'action' THEN 'action:run' WHEN 'connection-test' THEN 'connection:test'
-        ELSE 'connection:refresh' END || ':stopped',
-    id, 'stopped', element_id, element_key, element_revision, integration_id, connection_id,
-    attempt, error, meta
-FROM stopped
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,27 +64,6 @@ async def list_runs(
         {**values, "limit": wanted.limit + 1},
     )
     return await cursor.fetchall()
-
-
-async def stop_run(
-    connection: AsyncConnection[DictRow], run_id: UUID, error: str
-) -> Literal["unknown", "ended", "stopped", "stopping"]:
-    """Stop a run: at once if it is queued, else by asking the worker that holds it.
-
-    `error` is the JSON that goes on record for a run that never started.
-    """
-    cursor = await connection.execute(
-        _STOP_QUEUED,
-        {"id": run_id, "error": error, "activity": uuid_utils.compat.uuid7()},
-    )
-    if cursor.rowcount:
-        return "stopped"
-    cursor = await connection.execute(
-        "UPDATE runs SET stop_requested = true WHERE id = %s AND status = 'running'", (run_id,)
-    )
-    if cursor.rowcount:
-        return "stopping"
-    return "ended" if await find_run(connection, run_id) else "unknown"
 
 
 def public_run(row: DictRow) -> dict[str, Any]:

@@ -10,13 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from uuid import UUID
 
-import uuid_utils.compat
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from runtime import jsontext
 from runtime.credits.ledger import settle
 from runtime.errors import RunStoppedError
+from runtime.runs.stop import end_queued
 from runtime.tenancy import Owner
 
 __all__ = ["Halted", "archive_tenant", "halt_runs", "restore_tenant"]
@@ -29,28 +28,6 @@ _GOING = (
     "workspace_id = %(workspace)s AND tenant_id = %(tenant)s"
     " AND (status = 'queued' OR (status = 'running' AND NOT stop_requested))"
 )
-
-# Without its action's schema nobody knows which parts of an input are sensitive, and these runs
-# never got as far as their action; so their records have no input.
-_END = """
-WITH ended AS (
-    UPDATE runs AS r SET status = 'stopped', stop_requested = true, error = %(error)s::jsonb,
-        finished_at = now(), lease_token = NULL, lease_until = NULL
-    FROM unnest(%(ids)s::uuid[], %(records)s::uuid[]) AS i(id, record)
-    WHERE r.id = i.id AND r.id = ANY(%(ids)s::uuid[])
-    RETURNING i.record, r.id, r.workspace_id, r.tenant_id, r.kind, r.element_id, r.element_key,
-        r.element_revision, r.integration_id, r.connection_id, r.attempt, r.error, r.meta,
-        r.started_at
-)
-INSERT INTO activity_records (id, workspace_id, tenant_id, tag, run_id, status, element_id,
-    element_key, element_revision, integration_id, connection_id, attempt, duration_ms, error,
-    meta, started_at)
-SELECT record, workspace_id, tenant_id,
-    CASE kind WHEN 'action' THEN 'action:run' ELSE replace(kind, '-', ':') END || ':stopped',
-    id, 'stopped', element_id, element_key, element_revision, integration_id, connection_id,
-    attempt, coalesce(extract(epoch FROM now() - started_at) * 1000, 0), error, meta, started_at
-FROM ended
-"""
 
 
 @dataclass(slots=True)
@@ -101,7 +78,7 @@ async def halt_runs(connection: AsyncConnection[DictRow], owner: Owner) -> Halte
             break
         queued = [row["id"] for row in rows if row["status"] == "queued"]
         running = [row["id"] for row in rows if row["status"] == "running"]
-        await _end(connection, queued)
+        await end_queued(connection, queued, RunStoppedError("The tenant was archived."))
         await connection.execute(
             "UPDATE runs SET stop_requested = true WHERE id = ANY(%s)", (running,)
         )
@@ -117,19 +94,6 @@ async def halt_runs(connection: AsyncConnection[DictRow], owner: Owner) -> Halte
     row = await cursor.fetchone()
     halted.left = row["left"] if row else 0
     return halted
-
-
-async def _end(connection: AsyncConnection[DictRow], run_ids: list[UUID]) -> None:
-    if not run_ids:
-        return
-    await connection.execute(
-        _END,
-        {
-            "ids": run_ids,
-            "records": [uuid_utils.compat.uuid7() for _ in run_ids],
-            "error": jsontext.dumps(RunStoppedError("The tenant was archived.").body()),
-        },
-    )
 
 
 async def restore_tenant(connection: AsyncConnection[DictRow], owner: Owner) -> bool:

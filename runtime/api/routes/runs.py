@@ -10,15 +10,15 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from runtime import jsontext
 from runtime.api.answers import JsonAnswer
 from runtime.api.caller import AnyCaller
 from runtime.api.paging import Pager
 from runtime.api.running import wait_for
 from runtime.api.services import Services, services_of
 from runtime.changes import announce_stop
-from runtime.errors import BadRequestError, NotFoundError, RunStoppedError
-from runtime.runs.read import RunFilter, list_runs, public_run, stop_run
+from runtime.errors import BadRequestError, NotFoundError
+from runtime.runs.read import RunFilter, list_runs, public_run
+from runtime.runs.stop import stop_run
 from runtime.waiting import tell_ended
 
 __all__ = ["router"]
@@ -84,9 +84,8 @@ async def get_run(
 async def post_stop(run_id: str, caller: AnyCaller, services: ServicesHere) -> Response:
     """Stop a run. One that has ended stays as it ended."""
     stopped = _existing(run_id)
-    error = jsontext.dumps(RunStoppedError().body())
     async with services.database.transaction(caller.scope) as connection:
-        result = await stop_run(connection, stopped, error)
+        result = await stop_run(connection, stopped)
     if result == "unknown":
         raise NotFoundError(f"There is no run {run_id}.")
     if result == "stopping":
