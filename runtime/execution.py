@@ -1,6 +1,7 @@
 """Runs one run: the whole story, in one straight line.
 
     claim → the action as it is in force → the connection → reserve credits → call → finish
+                                                                                └→ or put off
 
 No transaction is open during the call. What a run does on its way, it does for one tenant only; the
 claim is where that tenant comes from, and nothing later takes it from elsewhere.
@@ -11,32 +12,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import psycopg
 import structlog
-from redis.asyncio import Redis
 
 from runtime.actions.perform import Performer, Result
 from runtime.actions.prepared import Prepared, Preparer
+from runtime.actions.retries import may_help, postponed
 from runtime.activity.record import prepare
-from runtime.batching import Batcher
-from runtime.credits.ledger import Demand, reserve, settle
-from runtime.db import Database
+from runtime.activity.redact import redact
 from runtime.errors import (
     ActionRunError,
     CustomCodeError,
     InternalError,
     RunStoppedError,
     RunTimedOutError,
+    ServiceUnavailableError,
     VesicleError,
 )
-from runtime.runs.finish import finish_runs
-from runtime.runs.hold import MAX_ATTEMPTS, Refusal, claim_runs, hand_back, mark_called
+from runtime.run_records import RunRecords
+from runtime.runs.hold import MAX_TAKEOVERS, Refusal
 from runtime.runs.holder import Held, Holder
-from runtime.runs.states import Claim, Ending, Ticket
-from runtime.tenancy import Scope
-from runtime.waiting import tell_ended
+from runtime.runs.postpone import HORIZON
+from runtime.runs.states import Claim, Ending, Postponement, Ticket
 
 __all__ = ["Execution", "NotNowError", "NotOursError"]
 
@@ -51,11 +49,13 @@ _OBSTACLES = {
 
 #: A write that failed for PostgreSQL's sake, and not for what was written.
 _TROUBLE = (VesicleError, psycopg.OperationalError, psycopg.InterfaceError)
+#: Seconds after which a run that met trouble of ours is tried again; that is not an attempt.
+_TROUBLE_WAIT = 1.0
 _UNSTORABLE_RESULT = "What the action returned cannot be stored: it holds itself or nests too deep."
 
 
 class NotOursError(Exception):
-    """The message names a run that its tenant does not have, or that has ended already."""
+    """The message names a run that its tenant does not have."""
 
     def __init__(self, reason: str) -> None:
         """Take the reason under which the message is put aside."""
@@ -64,12 +64,12 @@ class NotOursError(Exception):
 
 
 class NotNowError(Exception):
-    """Another worker's lease on the run has not ended; deliver the message again later."""
+    """The run is put off, or another worker holds it; deliver the message again later."""
 
     def __init__(self, seconds: float) -> None:
         """Take the seconds to wait."""
         self.seconds = seconds
-        super().__init__(f"held for another {seconds:.1f} s")
+        super().__init__(f"not for another {seconds:.1f} s")
 
 
 @dataclass(slots=True)
@@ -82,83 +82,86 @@ class _Progress:
     #: Whether the outside call was begun; from then on the run has to be paid for.
     called: bool = False
 
+    def secrets(self) -> Sequence[str]:
+        """Return what must not be on record: the secrets of the run's connection."""
+        connected = self.prepared.connected if self.prepared else None
+        return connected.secrets() if connected else ()
+
 
 class Execution:
     """Executes the runs of one worker process, many at once, on one event loop."""
 
     def __init__(
-        self,
-        *,
-        database: Database,
-        redis: Redis,
-        preparer: Preparer,
-        performer: Performer,
-        holder: Holder,
-        lease: float,
+        self, *, records: RunRecords, preparer: Preparer, performer: Performer, holder: Holder
     ) -> None:
         """Take what runs need; all of it belongs to the loop that calls `execute`."""
-        self._database = database
-        self._redis = redis
+        self._records = records
         self._preparer = preparer
         self._performer = performer
         self._holder = holder
-        self._lease = lease
-        self._claims: Batcher[Ticket, Claim | Refusal] = Batcher(self._claim)
-        # One at a time: a second batch would only wait for the first one's windows, where it can
-        # grow no more.
-        self._reservations: Batcher[Demand, VesicleError | None] = Batcher(
-            self._reserve, parallel=1
-        )
-        self._calls: Batcher[Claim, bool] = Batcher(self._mark_called)
-        self._finishes: Batcher[tuple[Claim, Ending], bool] = Batcher(self._finish)
 
     async def execute(self, ticket: Ticket) -> None:
         """Run what the ticket names and put its end on record.
 
-        What goes wrong with the run itself becomes its end. Raises NotOursError for a message that
-        must not run, NotNowError for one that must come again, and errors of PostgreSQL itself.
+        What goes wrong with the run itself becomes its end, or a reason to try again later. Raises
+        NotOursError for a message that must not run, NotNowError for one that must come again, and
+        errors of PostgreSQL itself. A message for a run that has ended does nothing.
         """
         self._preparer.expect(ticket.owner)
-        claim = await self._claims.submit(ticket)
+        claim = await self._records.claim(ticket)
         if isinstance(claim, Refusal):
-            raise _turned_away(claim)
+            return _turn_away(claim)
         with self._holder.holding(claim) as held:
             progress = _Progress(claim)
-            ending: Ending | None
+            outcome: Ending | Postponement | None
             try:
-                ending = await self._run(progress)
+                outcome = await self._run(progress)
             except asyncio.CancelledError:
-                ending = await self._interrupted(held)
-            if ending is None:
-                return
+                outcome = await self._interrupted(held)
+            if outcome is None:
+                return None
             held.ending = True
-            _describe(ending, progress)
-            await self._put_on_record(claim, ending)
+            if isinstance(outcome, Postponement):
+                return await self._put_off(progress, outcome)
+            _describe(outcome, progress)
+            return await self._put_on_record(claim, outcome)
+
+    async def _put_off(self, progress: _Progress, postponement: Postponement) -> None:
+        """Let go of the run; raise NotNowError if the queue shall bring it again."""
+        error = redact(postponement.error, None, progress.secrets())
+        postponement = replace(postponement, error=error)
+        delay = await self._records.postpone(progress.claim, postponement)
+        if delay is None:  # superseded meanwhile
+            return
+        log.info("run.put_off", reason=postponement.reason, seconds=round(delay, 3))
+        if delay <= HORIZON:
+            raise NotNowError(delay)
 
     async def _put_on_record(self, claim: Claim, ending: Ending) -> None:
         try:
-            ours = await self._finishes.submit((claim, ending))
+            ours = await self._records.finish(claim, ending)
         except _TROUBLE:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a function returned can raise here
             log.warning("run.result_refused", error=type(error).__name__)
             body = CustomCodeError(_UNSTORABLE_RESULT).body()
             ending = replace(ending, status="failed", output=None, recorded_output=None, error=body)
-            (ours,) = await self._finish([(claim, ending)])
+            ours = await self._records.finish_alone(claim, ending)
         except asyncio.CancelledError:
             # The worker is going away, and may not have begun to write: what has been done must
             # not be done again by another. Whoever wrote already finds the run ended.
             _current_task().uncancel()
-            (ours,) = await self._finish([(claim, ending)])
+            ours = await self._records.finish_alone(claim, ending)
         if ours:
             log.info("run.ended", status=ending.status, kind=claim.kind)
 
-    async def _run(self, progress: _Progress) -> Ending:
+    async def _run(self, progress: _Progress) -> Ending | Postponement:
         claim = progress.claim
         if claim.obstacle is not None:
-            return _ended(RunStoppedError(_OBSTACLES[claim.obstacle]), "stopped")
-        if claim.attempt > MAX_ATTEMPTS:
-            return _ended(ActionRunError(f"The run's worker died {MAX_ATTEMPTS} times in a row."))
+            return _stopped(RunStoppedError(_OBSTACLES[claim.obstacle]))
+        if claim.takeovers >= MAX_TAKEOVERS:
+            error = ActionRunError(f"The run's worker died {MAX_TAKEOVERS} times in a row.")
+            return _failed(error, "worker_died")
         try:
             prepared = progress.prepared = await self._preparer.prepare(claim)
             _refuse_unknown_outcome(claim, prepared)
@@ -169,12 +172,14 @@ class Execution:
                 output=result.output,
                 usage=prepared.cost(claim.input, result.output),
             )
+        except _UnknownOutcomeError as error:
+            return _failed(error, "outcome_unknown")
         except VesicleError as error:
-            return _ended(error)
+            return _again_or_failed(progress, error)
         except Exception as error:
             # The text of a stranger's exception may hold anything; the log names its place only.
             log.exception("run.crashed", error=type(error).__name__)
-            return _ended(InternalError())
+            return _again_or_failed(progress, InternalError())
 
     async def _perform(self, progress: _Progress, prepared: Prepared) -> Result:
         limit = asyncio.timeout(prepared.timeout)
@@ -197,12 +202,12 @@ class Execution:
             return
         # From now on: a run that is stopped while it waits may hold its reservation all the same.
         progress.reserved = True
-        if (refusal := await self._reservations.submit(demand)) is not None:
+        if (refusal := await self._records.reserve(demand)) is not None:
             raise refusal
 
     async def _about_to_call(self, progress: _Progress, prepared: Prepared) -> None:
         # Only what must not happen twice is worth a write before each call.
-        if not prepared.is_repeatable and not await self._calls.submit(progress.claim):
+        if not prepared.is_repeatable and not await self._records.mark_called(progress.claim):
             raise asyncio.CancelledError
         progress.called = True
 
@@ -211,49 +216,10 @@ class Execution:
         if held.interrupted == "superseded":
             return None
         if held.interrupted == "stopped":
-            return _ended(RunStoppedError(), "stopped")
+            return _stopped(RunStoppedError())
         # The worker is going away: the run goes back, and so does its message.
-        async with self._database.transaction(Scope.worker([held.claim.owner])) as connection:
-            await hand_back(connection, held.claim)
+        await self._records.hand_back(held.claim)
         raise asyncio.CancelledError
-
-    # --- the four writes, each for many runs at once -----------------------------------------
-
-    async def _claim(self, tickets: Sequence[Ticket]) -> list[Claim | Refusal]:
-        async with self._database.transaction(
-            Scope.worker(ticket.owner for ticket in tickets)
-        ) as connection:
-            return await claim_runs(connection, tickets, lease=self._lease)
-
-    async def _reserve(self, demands: Sequence[Demand]) -> list[VesicleError | None]:
-        async with self._database.transaction(
-            Scope.worker(demand.owner for demand in demands)
-        ) as connection:
-            return await reserve(connection, demands)
-
-    async def _mark_called(self, claims: Sequence[Claim]) -> list[bool]:
-        async with self._database.transaction(
-            Scope.worker(claim.owner for claim in claims)
-        ) as connection:
-            ours = await mark_called(
-                connection, [(claim.run_id, claim.lease_token) for claim in claims]
-            )
-        return [claim.run_id in ours for claim in claims]
-
-    async def _finish(self, endings: Sequence[tuple[Claim, Ending]]) -> list[bool]:
-        async with self._database.transaction(
-            Scope.worker(claim.owner for claim, _ in endings)
-        ) as connection:
-            ours = await finish_runs(connection, endings)
-            usage = {
-                claim.run_id: ending.usage
-                for claim, ending in endings
-                if ending.reserved and claim.run_id in ours
-            }
-            if usage:
-                await settle(connection, usage)
-        await tell_ended(self._redis, ours)
-        return [claim.run_id in ours for claim, _ in endings]
 
 
 def _current_task() -> asyncio.Task[None]:
@@ -262,23 +228,47 @@ def _current_task() -> asyncio.Task[None]:
     return task
 
 
-def _turned_away(refusal: Refusal) -> Exception:
-    if refusal.reason == "held":
-        return NotNowError(refusal.wait + 0.1)
-    return NotOursError("replayed" if refusal.reason == "ended" else "no_such_run")
+def _turn_away(refusal: Refusal) -> None:
+    if refusal.reason == "not_now":
+        # A little later than needed, so that it does not come too early for a clock's rounding.
+        raise NotNowError(refusal.wait + 0.1)
+    if refusal.reason == "unknown":
+        raise NotOursError("no_such_run")
+
+
+class _UnknownOutcomeError(ActionRunError):
+    """The worker died during the outside call, so whether it took effect is not known."""
 
 
 def _refuse_unknown_outcome(claim: Claim, prepared: Prepared) -> None:
     if claim.called_at is not None and not prepared.is_repeatable:
-        raise ActionRunError(
+        raise _UnknownOutcomeError(
             "The worker died during the outside call, so whether it took effect is not known. The"
             " action is not marked safe to repeat, so it was not tried again.",
             data={"outcome": "unknown", "calledAt": claim.called_at.isoformat()},
         )
 
 
-def _ended(error: VesicleError, status: Literal["failed", "stopped"] = "failed") -> Ending:
-    return Ending(status=status, error=error.body())
+def _again_or_failed(progress: _Progress, error: VesicleError) -> Ending | Postponement:
+    claim, prepared = progress.claim, progress.prepared
+    if prepared is None or prepared.action is None:
+        return _failed(error, "failed")
+    harmless = prepared.is_repeatable or not progress.called
+    policy = prepared.action.retry
+    if isinstance(error, ServiceUnavailableError) and harmless:
+        return Postponement("trouble", _TROUBLE_WAIT, error.body())
+    if (later := postponed(claim, policy, error, harmless=harmless)) is not None:
+        return later
+    exhausted = policy.max_attempts > 1 and may_help(error, policy)
+    return _failed(error, "attempts_exhausted" if exhausted else "failed")
+
+
+def _failed(error: VesicleError, dead_reason: str) -> Ending:
+    return Ending(status="failed", error=error.body(), dead_reason=dead_reason)
+
+
+def _stopped(error: RunStoppedError) -> Ending:
+    return Ending(status="stopped", error=error.body())
 
 
 def _describe(ending: Ending, progress: _Progress) -> None:
@@ -298,5 +288,5 @@ def _describe(ending: Ending, progress: _Progress) -> None:
         given=progress.claim.input,
         input_schema=prepared.input_schema,
         output_schema=prepared.output_schema,
-        secrets=prepared.connected.secrets() if prepared.connected else (),
+        secrets=progress.secrets(),
     )

@@ -21,6 +21,7 @@ from runtime.functions.registry import Functions
 from runtime.health import serve_health
 from runtime.keys import RootKey
 from runtime.lanes.client import connect
+from runtime.run_records import RunRecords
 from runtime.runs.holder import Holder
 from runtime.settings import Settings
 from workers.letters import Letters
@@ -58,19 +59,14 @@ class WorkerProcess:
             functions = self.functions or Functions.registered(threads=settings.threads)
             preparer = Preparer(database, self.vault)
             holder = Holder(database, lease=settings.lease)
+            performer = Performer(
+                database, client, functions, preparer, Refresher(database, self.vault, client)
+            )
             self.execution = Execution(
-                database=database,
-                redis=redis,
+                records=RunRecords(database, redis, lease=settings.lease),
                 preparer=preparer,
-                performer=Performer(
-                    database,
-                    client,
-                    functions,
-                    preparer,
-                    Refresher(database, self.vault, client),
-                ),
+                performer=performer,
                 holder=holder,
-                lease=settings.lease,
             )
             await stack.enter_async_context(self.letters.kept_in(database))
             await stack.enter_async_context(serve_health(settings.health_port, ready))

@@ -40,6 +40,8 @@ class _Query(BaseModel):
     bytes: int | None = Field(default=None, ge=0, le=10**11)
     to: str | None = Field(default=None, min_length=1)
     retry_after: str = Field(default="1", pattern=r"^[ -~]*$")  # printable ASCII: it is a header
+    times: int = Field(default=1, ge=0, le=1000)
+    of: str = Field(default="", max_length=200)
 
 
 def fault_routes() -> list[BaseRoute]:
@@ -56,6 +58,7 @@ def fault_routes() -> list[BaseRoute]:
         "redirect-loop": _redirect_loop,
         "broken-json": _broken_json,
         "rate-limit": _rate_limit,
+        "recovering/{code}": _Recovering().answer,
         "reset": _reset,
         "echo": _echo,
     }
@@ -153,6 +156,23 @@ async def _broken_json(request: Request) -> Response:  # noqa: ARG001 -- a route
 async def _rate_limit(request: Request) -> Response:
     headers = {"Retry-After": _query(request).retry_after}
     return refuse(429, "rate_limited", "Too many requests.", headers=headers).response()
+
+
+class _Recovering:
+    """Fails the first `times` calls of each `of` with a status, and is well after that."""
+
+    def __init__(self) -> None:
+        self._left: dict[str, int] = {}
+
+    async def answer(self, request: Request) -> Response:
+        asked = _query(request)
+        left = self._left.get(asked.of, asked.times)
+        self._left[asked.of] = left - 1
+        if left <= 0:
+            return JSONResponse({"failed": asked.times})
+        named = "retry_after" in request.query_params
+        headers = {"Retry-After": asked.retry_after} if named else {}
+        return refuse(asked.code, "not_yet", "Come again.", headers=headers).response()
 
 
 async def _reset(request: Request) -> Response:

@@ -106,10 +106,10 @@ def _error(
         "response": _shown(request, response),
     }
     message = meaning.message
-    if kind is ExternalRateLimitedError:
+    if kind in (ExternalRateLimitedError, ConnectionFailedError):
         wait = retry_after(response, clock.now())
         data |= {} if wait is None else {"retryAfter": wait}
-    elif kind is ConnectionFailedError and message is None:
+    if kind is ConnectionFailedError and message is None:
         message = f"The outside app answered {response.status}."
     return kind(message, data=data)
 

@@ -17,12 +17,15 @@ __all__ = ["IdempotentRun", "claim_key", "insert_runs"]
 
 _INSERT = """
 INSERT INTO runs (id, workspace_id, tenant_id, kind, queue, request, input, meta, element_id,
-                  element_key, element_revision, integration_id, connection_id)
+                  element_key, element_revision, integration_id, connection_id, priority,
+                  redrive_of, sent_at)
 SELECT id, %(workspace)s, %(tenant)s, kind, queue, request, input, meta, element_id,
-       element_key, element_revision, integration_id, connection_id
+       element_key, element_revision, integration_id, connection_id, priority,
+       redrive_of, CASE WHEN %(sent)s THEN now() END
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS new(
     id uuid, kind text, queue text, request jsonb, input jsonb, meta jsonb, element_id uuid,
-    element_key text, element_revision text, integration_id uuid, connection_id uuid)
+    element_key text, element_revision text, integration_id uuid, connection_id uuid,
+    priority smallint, redrive_of uuid)
 """
 
 _CLAIM_KEY = """
@@ -45,14 +48,27 @@ class IdempotentRun:
 
 
 async def insert_runs(
-    connection: AsyncConnection[DictRow], owner: Owner, runs: Sequence[NewRun]
+    connection: AsyncConnection[DictRow],
+    owner: Owner,
+    runs: Sequence[NewRun],
+    *,
+    sent: bool = True,
 ) -> None:
-    """Write runs of one tenant as `queued`. They are accepted when the transaction commits."""
+    """Write runs of one tenant as `queued`. They are accepted when the transaction commits.
+
+    `sent` if the queue will be told of them; otherwise they wait for their turn in the table.
+    """
     rows = jsontext.dumps(
         [{name: getattr(run, name) for name in NewRun.__dataclass_fields__} for run in runs]
     )
     await connection.execute(
-        _INSERT, {"workspace": owner.workspace_id, "tenant": owner.tenant_id, "rows": rows}
+        _INSERT,
+        {
+            "workspace": owner.workspace_id,
+            "tenant": owner.tenant_id,
+            "rows": rows,
+            "sent": sent,
+        },
     )
 
 

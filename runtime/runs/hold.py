@@ -19,21 +19,24 @@ from runtime.runs.partitions import among
 from runtime.runs.states import TERMINAL, Claim, Ticket
 from runtime.tenancy import Owner
 
-__all__ = ["MAX_ATTEMPTS", "Refusal", "claim_runs", "hand_back", "mark_called", "renew"]
+__all__ = ["MAX_TAKEOVERS", "Refusal", "claim_runs", "hand_back", "mark_called", "renew"]
 
-#: Starts that a run gets before it is given up as one that kills its worker.
-MAX_ATTEMPTS = 3
+#: Deaths of its worker, one after the other, for which a run is given up.
+MAX_TAKEOVERS = 3
 
 _CLAIM = """
 UPDATE runs AS r
-SET status = 'running', attempt = r.attempt + 1, lease_token = gen_random_uuid(),
+SET status = 'running', attempt = r.attempt + 1,
+    takeovers = r.takeovers + CASE WHEN r.status = 'running' THEN 1 ELSE 0 END,
+    due_at = NULL, lease_token = gen_random_uuid(),
     lease_until = now() + make_interval(secs => %(lease)s),
     started_at = coalesce(r.started_at, now())
 WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id BETWEEN %(first_id)s::uuid AND %(last_id)s::uuid
-  AND (r.status = 'queued' OR (r.status = 'running' AND r.lease_until < now()))
+  AND ((r.status = 'queued' AND (r.due_at IS NULL OR r.due_at < now() + interval '50 ms'))
+    OR (r.status = 'running' AND r.lease_until < now()))
 RETURNING r.id, r.workspace_id, r.tenant_id, r.lease_token, r.kind, r.input, r.request, r.meta,
-  r.element_id, r.element_key, r.integration_id, r.connection_id, r.attempt, r.called_at,
-  r.started_at,
+  r.element_id, r.element_key, r.integration_id, r.connection_id, r.attempt, r.takeovers,
+  r.parks, r.queue, r.called_at, r.started_at,
   CASE
     WHEN r.stop_requested THEN 'stop_requested'
     WHEN (SELECT t.archived_at FROM tenants t WHERE t.id = r.tenant_id) IS NOT NULL
@@ -51,10 +54,13 @@ RETURNING r.id, r.workspace_id, r.tenant_id, r.lease_token, r.kind, r.input, r.r
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a run was not claimed: there is none, it has ended, or another worker holds it."""
+    """Why a run was not claimed: there is none, it has ended, or its time has not come.
 
-    reason: Literal["unknown", "ended", "held"]
-    #: Seconds until the other worker's lease ends.
+    Either another worker holds it, or it was put off.
+    """
+
+    reason: Literal["unknown", "ended", "not_now"]
+    #: Seconds until the other worker's lease ends, or until the run is due.
     wait: float = 0.0
 
 
@@ -89,7 +95,7 @@ def _given(ticket: Ticket, answers: dict[UUID, Claim | Refusal], lease: float) -
     if (answer.owner, answer.kind) != (ticket.owner, ticket.kind):
         return Refusal("unknown")
     # Another ticket for the same run, such as from another queue, finds it taken.
-    answers[ticket.run_id] = Refusal("held", lease)
+    answers[ticket.run_id] = Refusal("not_now", lease)
     return answer
 
 
@@ -97,14 +103,15 @@ async def _refusals(
     connection: AsyncConnection[DictRow], ids: Sequence[UUID]
 ) -> dict[UUID, Claim | Refusal]:
     cursor = await connection.execute(
-        "SELECT id, status, extract(epoch FROM lease_until - now())::float8 AS wait"
+        "SELECT id, status,"
+        " extract(epoch FROM coalesce(lease_until, due_at) - now())::float8 AS wait"
         " FROM runs WHERE id = ANY(%s)",
         (list(ids),),
     )
     return {
         row["id"]: Refusal("ended")
         if row["status"] in TERMINAL
-        else Refusal("held", max(0.0, row["wait"] or 0.0))
+        else Refusal("not_now", max(0.0, row["wait"] or 0.0))
         for row in await cursor.fetchall()
     }
 

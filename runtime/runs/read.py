@@ -15,8 +15,9 @@ __all__ = ["RunFilter", "find_run", "list_runs", "public_run"]
 
 _COLUMNS = (
     "id, tenant_id, kind, status, queue, input, output, error, meta, element_id, element_key,"
-    " element_revision, integration_id, connection_id, attempt, stop_requested, created_at,"
-    " started_at, finished_at"
+    " element_revision, integration_id, connection_id, priority, attempt, parks, due_at,"
+    " waiting, dead_reason, redriven_as, redrive_of, stop_requested, created_at, started_at,"
+    " finished_at"
 )
 
 
@@ -83,7 +84,14 @@ def public_run(row: DictRow) -> dict[str, Any]:
         "output": row["output"],
         "error": row["error"],
         "meta": row["meta"],
+        "priority": row["priority"],
         "attempt": row["attempt"],
+        "parks": row["parks"],
+        "dueAt": row["due_at"],
+        "waiting": row["waiting"],
+        "deadReason": row["dead_reason"],
+        "redrivenAs": _text(row["redriven_as"]),
+        "redriveOf": _text(row["redrive_of"]),
         "stopRequested": row["stop_requested"],
         "createdAt": row["created_at"],
         "startedAt": row["started_at"],

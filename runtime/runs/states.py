@@ -9,7 +9,16 @@ from uuid import UUID
 
 from runtime.tenancy import Owner
 
-__all__ = ["TERMINAL", "Claim", "Ending", "NewRun", "RunKind", "Status", "Ticket"]
+__all__ = [
+    "TERMINAL",
+    "Claim",
+    "Ending",
+    "NewRun",
+    "Postponement",
+    "RunKind",
+    "Status",
+    "Ticket",
+]
 
 Status = Literal["queued", "running", "completed", "failed", "stopped"]
 TERMINAL = frozenset({"completed", "failed", "stopped"})
@@ -31,6 +40,9 @@ class NewRun:
     element_revision: str | None = None
     integration_id: UUID | None = None
     connection_id: UUID | None = None
+    priority: int = 0
+    #: The dead letter that this run repeats.
+    redrive_of: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +69,28 @@ class Claim:
     element_key: str | None
     integration_id: UUID | None
     connection_id: UUID | None
+    #: Starts so far, this one included, and how many of them ended with their worker's death.
     attempt: int
+    takeovers: int
+    #: Times that the run was parked.
+    parks: int
+    queue: str
     #: When an earlier attempt called the outside app; its effect may exist.
     called_at: datetime | None
     started_at: datetime
     #: Why the run must not start after all: `tenant_archived`, `connection_archived`, …
     obstacle: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Postponement:
+    """Why and for how long a run is put off; a retry counts as an attempt, all else does not."""
+
+    reason: Literal["retry", "rate_limited", "limit", "trouble"]
+    #: Seconds.
+    delay: float
+    #: What the attempt came to, as the API shows errors.
+    error: dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -72,6 +100,8 @@ class Ending:
     status: Status
     output: Any = None
     error: dict[str, Any] | None = None
+    #: Why a failed run is a dead letter.
+    dead_reason: str | None = None
     element_id: UUID | None = None
     element_key: str | None = None
     element_revision: str | None = None

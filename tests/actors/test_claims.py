@@ -37,8 +37,8 @@ async def test_of_two_tickets_one_wins(post, claim):
     first, second, third = await claim(ticket, ticket, ticket)
     assert isinstance(first, Claim)
     assert first.attempt == 1
-    assert second == third == Refusal("held", 30)
-    assert (await claim(ticket))[0].reason == "held"
+    assert second == third == Refusal("not_now", 30)
+    assert (await claim(ticket))[0].reason == "not_now"
 
 
 @pytest.mark.parametrize("order", [1, -1])

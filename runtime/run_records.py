@@ -1,0 +1,122 @@
+"""What a worker writes about its runs, each write for many runs at once.
+
+A batch's scope names the tenants of its runs and nobody else's; row security holds it to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from runtime.batching import Batcher
+from runtime.credits.ledger import Demand, reserve, settle
+from runtime.db import Database
+from runtime.errors import VesicleError
+from runtime.runs.finish import finish_runs
+from runtime.runs.hold import Refusal, claim_runs, hand_back, mark_called
+from runtime.runs.postpone import postpone_runs
+from runtime.runs.states import Claim, Ending, Postponement, Ticket
+from runtime.tenancy import Scope
+from runtime.waiting import tell_ended
+
+__all__ = ["RunRecords"]
+
+
+class RunRecords:
+    """Claims, reserves, marks, postpones and finishes, for one event loop."""
+
+    def __init__(self, database: Database, redis: Redis, *, lease: float) -> None:
+        """Claim for `lease` seconds at a time; tell over `redis` who has ended."""
+        self._database = database
+        self._redis = redis
+        self._lease = lease
+        self._claims: Batcher[Ticket, Claim | Refusal] = Batcher(self._claim)
+        # One at a time: a second batch would only wait for the first one's windows, where it can
+        # grow no more.
+        self._reservations: Batcher[Demand, VesicleError | None] = Batcher(
+            self._reserve, parallel=1
+        )
+        self._calls: Batcher[Claim, bool] = Batcher(self._mark_called)
+        self._postponements: Batcher[tuple[Claim, Postponement], float | None] = Batcher(
+            self._postpone
+        )
+        self._finishes: Batcher[tuple[Claim, Ending], bool] = Batcher(self._finish)
+
+    async def claim(self, ticket: Ticket) -> Claim | Refusal:
+        """Claim a run, or learn why it cannot be."""
+        return await self._claims.submit(ticket)
+
+    async def reserve(self, demand: Demand) -> VesicleError | None:
+        """Reserve credits for a run; return the error if they are not there."""
+        return await self._reservations.submit(demand)
+
+    async def mark_called(self, claim: Claim) -> bool:
+        """Note that the outside call is about to be made; False if the run is not ours any more."""
+        return await self._calls.submit(claim)
+
+    async def postpone(self, claim: Claim, postponement: Postponement) -> float | None:
+        """Put a run off; return the seconds it has to wait, None if it is not ours any more."""
+        return await self._postponements.submit((claim, postponement))
+
+    async def finish(self, claim: Claim, ending: Ending) -> bool:
+        """Put a run's end on record; False if it is not ours any more."""
+        return await self._finishes.submit((claim, ending))
+
+    async def finish_alone(self, claim: Claim, ending: Ending) -> bool:
+        """Put a run's end on record in a transaction of its own, at once."""
+        (ours,) = await self._finish([(claim, ending)])
+        return ours
+
+    async def hand_back(self, claim: Claim) -> None:
+        """Give a run back to the queue, as a stopping worker does."""
+        async with self._database.transaction(Scope.worker([claim.owner])) as connection:
+            await hand_back(connection, claim)
+
+    async def _claim(self, tickets: Sequence[Ticket]) -> list[Claim | Refusal]:
+        async with self._database.transaction(
+            Scope.worker(ticket.owner for ticket in tickets)
+        ) as connection:
+            return await claim_runs(connection, tickets, lease=self._lease)
+
+    async def _reserve(self, demands: Sequence[Demand]) -> list[VesicleError | None]:
+        async with self._database.transaction(
+            Scope.worker(demand.owner for demand in demands)
+        ) as connection:
+            return await reserve(connection, demands)
+
+    async def _mark_called(self, claims: Sequence[Claim]) -> list[bool]:
+        async with self._database.transaction(
+            Scope.worker(claim.owner for claim in claims)
+        ) as connection:
+            ours = await mark_called(
+                connection, [(claim.run_id, claim.lease_token) for claim in claims]
+            )
+        return [claim.run_id in ours for claim in claims]
+
+    async def _postpone(self, late: Sequence[tuple[Claim, Postponement]]) -> list[float | None]:
+        async with self._database.transaction(
+            Scope.worker(claim.owner for claim, _ in late)
+        ) as connection:
+            delays = await postpone_runs(connection, late)
+            # What waits holds no credits: it reserves anew when its time has come.
+            nothing: dict[UUID, dict[str, float]] = {run_id: {} for run_id in sorted(delays)}
+            if nothing:
+                await settle(connection, nothing)
+        return [delays.get(claim.run_id) for claim, _ in late]
+
+    async def _finish(self, endings: Sequence[tuple[Claim, Ending]]) -> list[bool]:
+        async with self._database.transaction(
+            Scope.worker(claim.owner for claim, _ in endings)
+        ) as connection:
+            ours = await finish_runs(connection, endings)
+            usage = {
+                claim.run_id: ending.usage
+                for claim, ending in endings
+                if ending.reserved and claim.run_id in ours
+            }
+            if usage:
+                await settle(connection, usage)
+        await tell_ended(self._redis, ours)
+        return [claim.run_id in ours for claim, _ in endings]
