@@ -143,7 +143,7 @@ COLUMNS: dict[tuple[str, str, str], str] = {
         " element_revision, integration_id, connection_id, attempt, lease_token, lease_until,"
         " called_at, stop_requested, priority, due_at, sent_at, created_at, started_at, finished_at"
     ),
-    ("runs", "scheduler", "u"): "sent_at",
+    ("runs", "scheduler", "u"): "sent_at, due_at",
 }
 
 

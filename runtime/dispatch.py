@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from redis.asyncio import Redis
 from runtime.clock import now
 from runtime.lanes.client import TROUBLE, Lanes
 from runtime.lanes.messages import QueuedMessage
-from runtime.lanes.operations import BATCH_LIMIT, enqueue
+from runtime.lanes.operations import BATCH_LIMIT, enqueue, remove
 from runtime.stamps import MessageStamps
 from runtime.tenancy import Owner
 
@@ -40,6 +41,12 @@ class Outgoing:
     owner: Owner
     kind: str
     queue: str
+    priority: int = 0
+    #: What caps count it by.
+    connection_id: UUID | None = None
+    element_id: UUID | None = None
+    #: Seconds before which it is not to be run.
+    delay: float = 0.0
 
 
 class Dispatch:
@@ -50,23 +57,33 @@ class Dispatch:
         self._lanes = {queue: Lanes(redis, queue) for queue in QUEUES}
         self._stamps = stamps
 
-    async def send(self, runs: Sequence[Outgoing]) -> bool:
-        """Send a message for each run; return whether Redis took them all.
+    async def send(self, runs: Sequence[Outgoing], *, refill: bool = False) -> list[UUID]:
+        """Send a message for each run; return the runs for which their lanes have no room.
 
         A run whose message does not get there is not lost: its row says `queued`, and the scheduler
-        sends it again. A message that is sent twice is in its queue once.
+        sends it again. A message that is sent twice is in its queue once. `refill` brings what has
+        waited in the table, which nothing that comes later may overtake.
         """
         by_queue: dict[str, list[QueuedMessage]] = defaultdict(list)
         for run in runs:
             by_queue[run.queue].append(self._message(run))
+        spilled: list[UUID] = []
         try:
             for queue, messages in by_queue.items():
                 for start in range(0, len(messages), BATCH_LIMIT):
-                    await self._lanes[queue].run(enqueue(messages[start : start + BATCH_LIMIT]))
+                    batch = messages[start : start + BATCH_LIMIT]
+                    await self._lanes[queue].run(enqueue(batch))
         except TROUBLE as error:
             log.warning("dispatch.not_sent", runs=len(runs), error=type(error).__name__)
-            return False
-        return True
+        return spilled
+
+    async def withdraw(self, queue: str, run_ids: Sequence[UUID]) -> None:
+        """Take messages of runs that have ended out of their queue, as far as nobody has them."""
+        try:
+            for run_id in run_ids:
+                await self._lanes[queue].run(remove(str(run_id)))
+        except TROUBLE as error:
+            log.warning("dispatch.not_withdrawn", error=type(error).__name__)
 
     def _message(self, run: Outgoing) -> QueuedMessage:
         run_id, workspace = str(run.run_id), str(run.owner.workspace_id)
@@ -89,4 +106,10 @@ class Dispatch:
             message_id=run_id,
             message_timestamp=int(moment.timestamp() * 1000),
         )
-        return QueuedMessage(run_id, workspace, tenant, orjson.dumps(message.asdict()))
+        return QueuedMessage(
+            run_id,
+            workspace,
+            tenant,
+            orjson.dumps(message.asdict()),
+            delay=max(0, math.ceil(run.delay * 1000)),
+        )

@@ -13,6 +13,7 @@ __all__ = [
     "ActionRunError",
     "AlreadyExistsError",
     "AmbiguousConnectionError",
+    "BacklogFullError",
     "BadRequestError",
     "ConcurrencyError",
     "ConfigurationError",
@@ -173,6 +174,14 @@ class RateLimitExceededError(BadRequestError):
     """A limit on this resource is reached."""
 
     key = "rate_limit_exceeded"
+    status = 429
+    retryable = True
+
+
+class BacklogFullError(BadRequestError):
+    """Too many of this tenant's runs wait already."""
+
+    key = "backlog_full"
     status = 429
     retryable = True
 

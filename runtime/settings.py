@@ -64,6 +64,8 @@ class Settings(BaseSettings):
     #: Whether outside calls may use http instead of https.
     egress_http: bool = False
 
+    #: Runs of one tenant that may wait, unless a cap says otherwise.
+    backlog: int = 10_000
     #: Runs that one worker process holds at once.
     slots: int = 256
     #: Threads for registered functions that block.

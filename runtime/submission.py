@@ -1,20 +1,24 @@
 """Accepts runs: everything that happens between a caller's request and a message in the queue.
 
+    room in the backlog → its idempotency key → the action and connection it means → its row
+                                                                              commit → message
+
 The run's row is committed before anything is sent, so a run that was accepted cannot be lost: the
 message is only a way to wake a worker, and the scheduler sends it again if it does not arrive.
+Requests of one tenant that come at the same time share a transaction, and nothing else.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 import psycopg
-import structlog
 import uuid_utils.compat
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
@@ -22,19 +26,27 @@ from psycopg.rows import DictRow
 from runtime import jsontext
 from runtime.actions.schema import check_input
 from runtime.actions.target import Selection, Target, find_target
+from runtime.batching import Batcher
 from runtime.db import Database
 from runtime.dispatch import Dispatch, Outgoing
-from runtime.errors import IdempotencyConflictError, IdempotencyInProgressError
-from runtime.runs.accept import claim_key, insert_runs
+from runtime.errors import IdempotencyConflictError, IdempotencyInProgressError, VesicleError
+from runtime.runs.accept import (
+    KeyClaim,
+    claim_keys,
+    free_keys,
+    insert_runs,
+    mark_unsent,
+)
+from runtime.runs.dead import mark_redriven, repeat_dead
 from runtime.runs.states import NewRun
 from runtime.tenancy import Owner, Scope
 
-__all__ = ["Accepted", "RunRequest", "Submission"]
-
-log = structlog.get_logger()
+__all__ = ["Accepted", "RunRequest", "Submission", "outgoing"]
 
 #: How long a request waits for another one that is just taking the same idempotency key.
 _KEY_WAIT = "2s"
+#: Tenants and queues whose submissions are collected; beyond them the longest idle one goes.
+_COLLECTED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,9 @@ class RunRequest:
     input: Any = None
     meta: dict[str, Any] | None = None
     queue: str = "default"
+    #: Place in the tenant's lane, from -9 to 9; the higher goes first.
+    priority: int = 0
+    idempotency_key: str | None = None
 
     def fingerprint(self) -> bytes:
         """Return a hash of what is asked for; the same key with another one is refused."""
@@ -71,74 +86,207 @@ class Accepted:
     is_repeat: bool = False
 
 
+class _Asked(NamedTuple):
+    """A request, and the id that its run shall have."""
+
+    run_id: UUID
+    request: RunRequest
+
+
 @dataclass(slots=True)
 class Submission:
     """Accepts runs of any tenant; one for each API process."""
 
     database: Database
     dispatch: Dispatch
+    _batchers: OrderedDict[tuple[Owner, str], Batcher[_Asked, Accepted]] = field(
+        default_factory=OrderedDict
+    )
 
     async def submit(
-        self,
-        owner: Owner,
-        request: RunRequest,
-        *,
-        run_id: UUID | None = None,
-        idempotency_key: str | None = None,
+        self, owner: Owner, request: RunRequest, *, run_id: UUID | None = None
     ) -> Accepted:
         """Accept one run and send it to the workers.
 
         Raises what is wrong with the request: an unknown action, an ambiguous connection, an input
-        that does not fit, an idempotency key that stands for another request.
+        that does not fit, an idempotency key that stands for another request, a full backlog.
         """
-        run_id = run_id or uuid_utils.compat.uuid7()
-        async with self.database.transaction(
-            Scope.tenant(owner.workspace_id, owner.tenant_id)
-        ) as connection:
-            if idempotency_key is not None:
-                earlier = await _earlier(connection, owner, request, idempotency_key, run_id)
-                if earlier is not None:
-                    return earlier
-            target = await find_target(connection, owner, request.selection)
-            run = _new_run(run_id, request, target)
-            await insert_runs(connection, owner, [run])
-        await self._send(owner, [run])
-        return Accepted(run_id)
+        asked = _Asked(run_id or uuid_utils.compat.uuid7(), request)
+        return await self._batcher(owner, request.queue).submit(asked)
 
-    async def submit_many(self, owner: Owner, requests: Sequence[RunRequest]) -> Sequence[Accepted]:
-        """Accept many runs of one tenant in one transaction, all or none."""
-        runs: list[NewRun] = []
-        targets: dict[Selection, Target] = {}
-        async with self.database.transaction(
-            Scope.tenant(owner.workspace_id, owner.tenant_id)
-        ) as connection:
-            for request in requests:
-                selection = request.selection
-                if selection.inline is not None or selection not in targets:
-                    target = await find_target(connection, owner, selection)
-                    if selection.inline is None:
-                        targets[selection] = target
-                else:
-                    target = targets[selection]
-                runs.append(_new_run(uuid_utils.compat.uuid7(), request, target))
+    async def submit_many(
+        self, owner: Owner, queue: str, requests: Sequence[RunRequest]
+    ) -> list[Accepted | VesicleError]:
+        """Accept many runs of one tenant for one queue; one answer a request, in order.
+
+        What is wrong with one request is its own answer and does not keep the others out.
+        """
+        asked = [_Asked(uuid_utils.compat.uuid7(), request) for request in requests]
+        return await self._accept(owner, queue, asked)
+
+    async def submit_made(self, owner: Owner, runs: Sequence[NewRun]) -> None:
+        """Accept runs that Vesicle itself made, such as the test of a connection."""
+        async with self.database.transaction(_scope(owner)) as connection:
             await insert_runs(connection, owner, runs)
         await self._send(owner, runs)
-        return [Accepted(run.id) for run in runs]
 
-    async def submit_internal(self, owner: Owner, run: NewRun) -> Accepted:
-        """Accept a run that Vesicle itself wants, such as the test of a connection."""
-        async with self.database.transaction(
-            Scope.tenant(owner.workspace_id, owner.tenant_id)
-        ) as connection:
-            await insert_runs(connection, owner, [run])
-        await self._send(owner, [run])
-        return Accepted(run.id)
+    def _batcher(self, owner: Owner, queue: str) -> Batcher[_Asked, Accepted]:
+        key = (owner, queue)
+        if key not in self._batchers:
+
+            async def accept(asked: Sequence[_Asked]) -> list[Accepted | VesicleError]:
+                return await self._accept(owner, queue, asked)
+
+            self._batchers[key] = Batcher(accept)
+            if len(self._batchers) > _COLLECTED:
+                self._batchers.popitem(last=False)
+        self._batchers.move_to_end(key)
+        return self._batchers[key]
+
+    async def _accept(
+        self,
+        owner: Owner,
+        queue: str,  # noqa: ARG002 - for the backlog
+        asked: Sequence[_Asked],
+    ) -> list[Accepted | VesicleError]:
+        answers, runs = await self._write(owner, asked, deep=False)
+        await self._send(owner, runs)
+        return answers
+
+    async def _write(
+        self, owner: Owner, asked: Sequence[_Asked], *, deep: bool
+    ) -> tuple[list[Accepted | VesicleError], list[NewRun]]:
+        """Write the runs that can be, all in one transaction; return the answers and the runs."""
+        async with self.database.transaction(_scope(owner)) as connection:
+            keys = await _Keys.of(connection, owner, asked)
+            targets: dict[Selection, Target] = {}
+            answers: dict[UUID, Accepted | VesicleError] = {**keys.answers}
+            runs: list[NewRun] = []
+            for run_id, request in asked:
+                if run_id in answers or run_id in keys.same:
+                    continue
+                try:
+                    target = await _target(connection, owner, request.selection, targets)
+                    runs.append(_new_run(run_id, request, target, deep=deep))
+                    answers[run_id] = Accepted(run_id)
+                except VesicleError as error:
+                    answers[run_id] = error
+            await keys.free_unused(connection, owner, answers)
+            if runs:
+                await insert_runs(connection, owner, runs)
+        for run_id, first in keys.same.items():
+            answers[run_id] = _repeated(answers[first])
+        return [answers[one.run_id] for one in asked], runs
+
+    async def redrive(self, owner: Owner, run_ids: Sequence[UUID]) -> dict[UUID, UUID]:
+        """Run dead letters of a tenant again; return the new run of each that was one."""
+        async with self.database.transaction(_scope(owner)) as connection:
+            runs = await repeat_dead(connection, owner, run_ids)
+            again = {run.redrive_of: run.id for run in runs if run.redrive_of is not None}
+            if runs:
+                await insert_runs(connection, owner, runs)
+                await mark_redriven(connection, again)
+        await self._send(owner, runs)
+        return again
 
     async def _send(self, owner: Owner, runs: Sequence[NewRun]) -> None:
-        await self.dispatch.send([Outgoing(run.id, owner, run.kind, run.queue) for run in runs])
+        if not runs:
+            return
+        spilled = await self.dispatch.send([outgoing(owner, run) for run in runs])
+        if spilled:
+            async with self.database.transaction(_scope(owner)) as connection:
+                await mark_unsent(connection, owner, spilled)
 
 
-def _new_run(run_id: UUID, request: RunRequest, target: Target) -> NewRun:
+@dataclass(slots=True)
+class _Keys:
+    """What the idempotency keys of a batch stand for."""
+
+    #: The key that each run has taken.
+    taken: dict[UUID, str] = field(default_factory=dict)
+    #: Requests that an earlier run, or its being another request, answers.
+    answers: dict[UUID, Accepted | VesicleError] = field(default_factory=dict)
+    #: Requests that repeat another one of the same batch.
+    same: dict[UUID, UUID] = field(default_factory=dict)
+
+    @classmethod
+    async def of(
+        cls, connection: AsyncConnection[DictRow], owner: Owner, asked: Sequence[_Asked]
+    ) -> _Keys:
+        """Take the keys that are free."""
+        keys, first = cls(), dict[str, KeyClaim]()
+        for run_id, request in asked:
+            if (key := request.idempotency_key) is None:
+                continue
+            claim = KeyClaim(key, request.fingerprint(), run_id)
+            before = first.setdefault(key, claim)
+            if before.fingerprint != claim.fingerprint:
+                keys.answers[run_id] = _conflict(key, before.run_id)
+            elif before is not claim:
+                keys.same[run_id] = before.run_id
+            else:
+                keys.taken[run_id] = key
+        if first:
+            await keys._take(connection, owner, list(first.values()))
+        return keys
+
+    async def _take(
+        self, connection: AsyncConnection[DictRow], owner: Owner, claims: Sequence[KeyClaim]
+    ) -> None:
+        await connection.execute(f"SET LOCAL lock_timeout = '{_KEY_WAIT}'")
+        try:
+            earlier = await claim_keys(connection, owner, claims)
+        except psycopg.errors.LockNotAvailable:
+            raise IdempotencyInProgressError(headers={"Retry-After": "1"}) from None
+        for claim in claims:
+            if (run := earlier.get(claim.key)) is None:
+                continue
+            del self.taken[claim.run_id]
+            self.answers[claim.run_id] = (
+                Accepted(run.run_id, is_repeat=True)
+                if run.fingerprint == claim.fingerprint
+                else _conflict(claim.key, run.run_id)
+            )
+
+    async def free_unused(
+        self,
+        connection: AsyncConnection[DictRow],
+        owner: Owner,
+        answers: dict[UUID, Accepted | VesicleError],
+    ) -> None:
+        """Give back the keys of requests that were refused after all."""
+        unused = [
+            key for run_id, key in self.taken.items() if isinstance(answers[run_id], VesicleError)
+        ]
+        if unused:
+            await free_keys(connection, owner, unused)
+
+
+def outgoing(owner: Owner, run: NewRun) -> Outgoing:
+    """Return what the queue has to know of a run."""
+    return Outgoing(
+        run.id, owner, run.kind, run.queue, run.priority, run.connection_id, run.element_id
+    )
+
+
+def _scope(owner: Owner) -> Scope:
+    return Scope.tenant(owner.workspace_id, owner.tenant_id)
+
+
+async def _target(
+    connection: AsyncConnection[DictRow],
+    owner: Owner,
+    selection: Selection,
+    known: dict[Selection, Target],
+) -> Target:
+    if selection.inline is not None:
+        return await find_target(connection, owner, selection)
+    if selection not in known:
+        known[selection] = await find_target(connection, owner, selection)
+    return known[selection]
+
+
+def _new_run(run_id: UUID, request: RunRequest, target: Target, *, deep: bool) -> NewRun:
     checked = request.input
     if target.action.input_schema is not None:
         checked = check_input(target.action.input_schema, request.input)
@@ -154,30 +302,19 @@ def _new_run(run_id: UUID, request: RunRequest, target: Target) -> NewRun:
         element_revision=target.revision,
         integration_id=target.integration_id,
         connection_id=target.connection.id if target.connection else None,
+        priority=request.priority,
+        # What is urgent may overtake what waits in the table; the lane decides.
+        waits_in_table=deep and request.priority <= 0,
     )
 
 
-async def _earlier(
-    connection: AsyncConnection[DictRow],
-    owner: Owner,
-    request: RunRequest,
-    key: str,
-    run_id: UUID,
-) -> Accepted | None:
-    fingerprint = request.fingerprint()
-    await connection.execute(f"SET LOCAL lock_timeout = '{_KEY_WAIT}'")
-    try:
-        earlier = await claim_key(
-            connection, owner, key=key, fingerprint=fingerprint, run_id=run_id
-        )
-    except psycopg.errors.LockNotAvailable:
-        raise IdempotencyInProgressError(headers={"Retry-After": "1"}) from None
-    if earlier is None:
-        return None
-    if earlier.fingerprint != fingerprint:
-        raise IdempotencyConflictError(
-            f"The Idempotency-Key {key[:60]!r} was used for another request. Send that request"
-            " again, or take a new key.",
-            data={"runId": str(earlier.run_id)},
-        )
-    return Accepted(earlier.run_id, is_repeat=True)
+def _conflict(key: str, run_id: UUID) -> IdempotencyConflictError:
+    return IdempotencyConflictError(
+        f"The Idempotency-Key {key[:60]!r} was used for another request. Send that request"
+        " again, or take a new key.",
+        data={"runId": str(run_id)},
+    )
+
+
+def _repeated(answer: Accepted | VesicleError) -> Accepted | VesicleError:
+    return replace(answer, is_repeat=True) if isinstance(answer, Accepted) else answer

@@ -17,7 +17,8 @@ from runtime.keys import load_root_key
 from runtime.lanes.client import connect
 from runtime.settings import Settings
 from runtime.stamps import MessageStamps
-from scheduler.relay import relay
+from scheduler.due import send_due
+from scheduler.relay import Relay
 from scheduler.upkeep import ensure_partitions, forget_expired_keys, release_orphans
 
 __all__ = ["run_scheduler"]
@@ -59,10 +60,12 @@ async def run_scheduler(settings: Settings) -> None:
         redis = connect(settings.required_redis_url())
         stack.push_async_callback(redis.aclose)
         dispatch = Dispatch(redis, MessageStamps(root))
+        again = Relay(database, redis, dispatch)
         duties = _Duties()
         await stack.enter_async_context(serve_health(settings.health_port, duties.is_well))
         for seconds, duty in (
-            (2.0, lambda: relay(database, dispatch)),
+            (2.0, again.relay),
+            (5.0, lambda: send_due(database, dispatch)),
             (60.0, lambda: release_orphans(database)),
             (600.0, lambda: forget_expired_keys(database)),
             (3600.0, lambda: ensure_partitions(database)),

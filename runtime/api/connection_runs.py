@@ -34,7 +34,7 @@ async def failure_of(
         integration_id=row["integration_id"],
         connection_id=row["id"],
     )
-    await services.submission.submit_internal(owner, run)
+    await services.submission.submit_made(owner, [run])
     ended = await wait_for(services, caller, run.id, _WAIT)
     if ended["status"] in ("failed", "stopped"):
         return recorded(request, ended["error"] or {}, runId=str(run.id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
@@ -17,6 +18,7 @@ from runtime.api.caller import Caller
 from runtime.api.errors import recorded
 from runtime.api.services import Services
 from runtime.clock import monotonic
+from runtime.dispatch import QUEUES
 from runtime.errors import BadRequestError, NotFoundError
 from runtime.runs.read import find_run
 from runtime.runs.states import TERMINAL
@@ -26,6 +28,8 @@ from runtime.waiting import RECHECK
 __all__ = [
     "answer_run",
     "idempotency_key",
+    "priority",
+    "queue",
     "run_and_wait",
     "seconds_to_wait",
     "wait_for",
@@ -67,6 +71,30 @@ def idempotency_key(request: Request) -> str | None:
             data={"header": "Idempotency-Key"},
         )
     return key
+
+
+def queue(request: Request) -> str:
+    """Return the queue of a run: `sync` if the caller waits, else `default` or the one it names."""
+    if not wants_handle(request):
+        return "sync"
+    named = request.query_params.get("queue") or "default"
+    if named not in QUEUES:
+        raise BadRequestError(
+            f"There is no queue {named[:60]!r}: it is one of {', '.join(QUEUES)}.",
+            data={"query": "queue"},
+        )
+    return named
+
+
+def priority(request: Request) -> int:
+    """Return the place in its tenant's lane that a caller wants for a run, 0 by default."""
+    text = request.query_params.get("priority") or "0"
+    if re.fullmatch(r"-?[0-9]", text) is None:
+        raise BadRequestError(
+            "priority is a whole number from -9 to 9; the higher goes first.",
+            data={"query": "priority"},
+        )
+    return int(text)
 
 
 async def run_and_wait(

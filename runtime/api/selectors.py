@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from uuid import UUID
 
 from fastapi import Request
 
 from runtime.config.merge import LAYERS
 from runtime.config.places import Named
-from runtime.errors import BadRequestError
+from runtime.errors import BadRequestError, NotFoundError
 
-__all__ = ["Asked", "asked", "flag", "layers_of", "named", "query_of"]
+__all__ = ["Asked", "asked", "flag", "id_in_path", "layers_of", "named", "query_of"]
 
 #: The field's name for what stands in no integration.
 _ALIASES = {"universal": ("universe", "workspace"), "effective": ()}
@@ -81,3 +82,11 @@ def layers_of(query: Mapping[str, str]) -> tuple[str, ...]:
 def flag(query: Mapping[str, str], name: str) -> bool:
     """Return whether a flag of the query is set."""
     return query.get(name) in ("true", "1")
+
+
+def id_in_path(text: str, what: str) -> UUID:
+    """Return the id that a path names; NotFoundError for one that cannot be an id."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFoundError(f"There is no {what} {text[:100]!r}.") from None

@@ -13,7 +13,14 @@ from runtime import jsontext
 from runtime.runs.states import NewRun
 from runtime.tenancy import Owner
 
-__all__ = ["IdempotentRun", "claim_key", "insert_runs"]
+__all__ = [
+    "IdempotentRun",
+    "KeyClaim",
+    "claim_keys",
+    "free_keys",
+    "insert_runs",
+    "mark_unsent",
+]
 
 _INSERT = """
 INSERT INTO runs (id, workspace_id, tenant_id, kind, queue, request, input, meta, element_id,
@@ -21,21 +28,25 @@ INSERT INTO runs (id, workspace_id, tenant_id, kind, queue, request, input, meta
                   redrive_of, sent_at)
 SELECT id, %(workspace)s, %(tenant)s, kind, queue, request, input, meta, element_id,
        element_key, element_revision, integration_id, connection_id, priority,
-       redrive_of, CASE WHEN %(sent)s THEN now() END
+       redrive_of, CASE WHEN waits_in_table THEN NULL ELSE now() END
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS new(
     id uuid, kind text, queue text, request jsonb, input jsonb, meta jsonb, element_id uuid,
     element_key text, element_revision text, integration_id uuid, connection_id uuid,
-    priority smallint, redrive_of uuid)
+    priority smallint, redrive_of uuid, waits_in_table boolean)
 """
 
-_CLAIM_KEY = """
+# In the order of the keys, so that two batches never wait for each other in a circle.
+_CLAIM_KEYS = """
 INSERT INTO idempotency_keys (tenant_id, key, workspace_id, fingerprint, run_id, expires_at)
-VALUES (%(tenant)s, %(key)s, %(workspace)s, %(fingerprint)s, %(run)s, now() + interval '24 hours')
+SELECT %(tenant)s, k.key, %(workspace)s, k.fingerprint, k.run_id, now() + interval '24 hours'
+FROM unnest(%(keys)s::text[], %(fingerprints)s::bytea[], %(runs)s::uuid[])
+    AS k(key, fingerprint, run_id)
+ORDER BY k.key
 ON CONFLICT (tenant_id, key) DO UPDATE SET
     fingerprint = excluded.fingerprint, run_id = excluded.run_id,
     created_at = now(), expires_at = excluded.expires_at
 WHERE idempotency_keys.expires_at < now()
-RETURNING run_id
+RETURNING key
 """
 
 
@@ -48,58 +59,74 @@ class IdempotentRun:
 
 
 async def insert_runs(
-    connection: AsyncConnection[DictRow],
-    owner: Owner,
-    runs: Sequence[NewRun],
-    *,
-    sent: bool = True,
+    connection: AsyncConnection[DictRow], owner: Owner, runs: Sequence[NewRun]
 ) -> None:
-    """Write runs of one tenant as `queued`. They are accepted when the transaction commits.
-
-    `sent` if the queue will be told of them; otherwise they wait for their turn in the table.
-    """
+    """Write runs of one tenant as `queued`. They are accepted when the transaction commits."""
     rows = jsontext.dumps(
         [{name: getattr(run, name) for name in NewRun.__dataclass_fields__} for run in runs]
     )
     await connection.execute(
-        _INSERT,
-        {
-            "workspace": owner.workspace_id,
-            "tenant": owner.tenant_id,
-            "rows": rows,
-            "sent": sent,
-        },
+        _INSERT, {"workspace": owner.workspace_id, "tenant": owner.tenant_id, "rows": rows}
     )
 
 
-async def claim_key(
-    connection: AsyncConnection[DictRow],
-    owner: Owner,
-    *,
-    key: str,
-    fingerprint: bytes,
-    run_id: UUID,
-) -> IdempotentRun | None:
-    """Take an idempotency key for a run, or return the run that has it.
+@dataclass(frozen=True, slots=True)
+class KeyClaim:
+    """An idempotency key, a hash of what is asked for under it, and the run that would do it."""
 
-    Waits for a transaction that is just taking the same key; the caller sets `lock_timeout`.
+    key: str
+    fingerprint: bytes
+    run_id: UUID
+
+
+async def claim_keys(
+    connection: AsyncConnection[DictRow], owner: Owner, claims: Sequence[KeyClaim]
+) -> dict[str, IdempotentRun]:
+    """Take idempotency keys, each named once; return those that are taken, and by which run.
+
+    Waits for a transaction that is just taking one of them; the caller sets `lock_timeout`.
     """
     cursor = await connection.execute(
-        _CLAIM_KEY,
+        _CLAIM_KEYS,
         {
             "tenant": owner.tenant_id,
             "workspace": owner.workspace_id,
-            "key": key,
-            "fingerprint": fingerprint,
-            "run": run_id,
+            "keys": [claim.key for claim in claims],
+            "fingerprints": [claim.fingerprint for claim in claims],
+            "runs": [claim.run_id for claim in claims],
         },
     )
-    if await cursor.fetchone() is not None:
-        return None
+    ours = {row["key"] for row in await cursor.fetchall()}
+    taken = [claim.key for claim in claims if claim.key not in ours]
+    if not taken:
+        return {}
     cursor = await connection.execute(
-        "SELECT run_id, fingerprint FROM idempotency_keys WHERE tenant_id = %s AND key = %s",
-        (owner.tenant_id, key),
+        "SELECT key, run_id, fingerprint FROM idempotency_keys"
+        " WHERE tenant_id = %s AND key = ANY(%s)",
+        (owner.tenant_id, taken),
     )
-    row = await cursor.fetchone()
-    assert row is not None  # noqa: S101 - it was just in the way
-    return IdempotentRun(row["run_id"], bytes(row["fingerprint"]))
+    return {
+        row["key"]: IdempotentRun(row["run_id"], bytes(row["fingerprint"]))
+        for row in await cursor.fetchall()
+    }
+
+
+async def free_keys(
+    connection: AsyncConnection[DictRow], owner: Owner, keys: Sequence[str]
+) -> None:
+    """Give back keys that were just taken for requests which are refused after all."""
+    await connection.execute(
+        "DELETE FROM idempotency_keys WHERE tenant_id = %s AND key = ANY(%s)",
+        (owner.tenant_id, list(keys)),
+    )
+
+
+async def mark_unsent(
+    connection: AsyncConnection[DictRow], owner: Owner, run_ids: Sequence[UUID]
+) -> None:
+    """Note that the queue has no room for these runs: they wait for their turn in the table."""
+    await connection.execute(
+        "UPDATE runs SET sent_at = NULL WHERE tenant_id = %s AND id = ANY(%s)"
+        " AND status = 'queued' AND due_at IS NULL",
+        (owner.tenant_id, list(run_ids)),
+    )

@@ -11,9 +11,10 @@ from psycopg.rows import DictRow
 
 from runtime.tenancy import Scope
 
-__all__ = ["RunFilter", "find_run", "list_runs", "public_run"]
+__all__ = ["COLUMNS", "RunFilter", "find_run", "list_runs", "public_run"]
 
-_COLUMNS = (
+#: What the API shows of a run.
+COLUMNS = (
     "id, tenant_id, kind, status, queue, input, output, error, meta, element_id, element_key,"
     " element_revision, integration_id, connection_id, priority, attempt, parks, due_at,"
     " waiting, dead_reason, redriven_as, redrive_of, stop_requested, created_at, started_at,"
@@ -36,7 +37,7 @@ class RunFilter:
 
 async def find_run(connection: AsyncConnection[DictRow], run_id: UUID) -> DictRow | None:
     """Return a run that this scope may see."""
-    cursor = await connection.execute(f"SELECT {_COLUMNS} FROM runs WHERE id = %s", (run_id,))  # noqa: S608 - our own column list
+    cursor = await connection.execute(f"SELECT {COLUMNS} FROM runs WHERE id = %s", (run_id,))  # noqa: S608 - our own column list
     return await cursor.fetchone()
 
 
@@ -60,7 +61,7 @@ async def list_runs(
         conditions.append("id < %(before)s")
         values["before"] = wanted.before
     cursor = await connection.execute(
-        f"SELECT {_COLUMNS} FROM runs WHERE {' AND '.join(conditions)}"  # noqa: S608 - column names are ours
+        f"SELECT {COLUMNS} FROM runs WHERE {' AND '.join(conditions)}"  # noqa: S608 - column names are ours
         " ORDER BY id DESC LIMIT %(limit)s",
         {**values, "limit": wanted.limit + 1},
     )

@@ -43,6 +43,8 @@ class NewRun:
     priority: int = 0
     #: The dead letter that this run repeats.
     redrive_of: UUID | None = None
+    #: Whether it waits in the table, behind a backlog that the queue has no room for.
+    waits_in_table: bool = False
 
 
 @dataclass(frozen=True, slots=True)

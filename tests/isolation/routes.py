@@ -11,8 +11,8 @@ from runtime.config.kinds import KINDS
 __all__ = ["ASKS", "OPEN", "OWNED", "SHARED", "Ask", "routes_of"]
 
 #: What is acme's alone, and what belongs to its workspace: names in the braces of what is asked.
-OWNED = {"connection", "action", "run", "record", "limit", "tenant"}
-SHARED = {"integration", "shared_action", "connector", "external_app", "shared_limit"}
+OWNED = {"connection", "action", "run", "dead", "record", "limit", "cap", "tenant"}
+SHARED = {"integration", "shared_action", "connector", "external_app", "shared_limit", "shared_cap"}
 
 #: Routes that answer without a token, on purpose.
 OPEN = {
@@ -48,6 +48,12 @@ _BY_CONNECTION = ("connectionId={connection_id}", "connectionKey={connection_key
 _BY_TENANT = ("tenantId={tenant_id}", "userId={tenant_id}", "tenantKey={tenant_key}")
 _API = {"method": "GET", "path": "/api/me"}
 
+_CAPS = [
+    {"scope": "tenant", "tenantId": "{tenant}", "amount": 5},
+    {"scope": "connection", "connectionId": "{connection}", "amount": 5},
+    {"scope": "element", "elementId": "{action}", "amount": 5},
+]
+
 ASKS: dict[str, list[Ask]] = {
     # running
     "POST /actions/{selector}/run": [
@@ -77,6 +83,9 @@ ASKS: dict[str, list[Ask]] = {
     ],
     # runs
     "GET /runs": _list("/runs", _BY_CONNECTION[0], "actionId={action_id}", _BY_TENANT[0]),
+    "POST /runs": [
+        Ask("/runs", {"runs": [{"action": "{action}", "connectionId": "{connection}"}]}, lists=True)
+    ],
     "GET /runs/{run_id}": [Ask("/runs/{run}")],
     "POST /runs/{run_id}/stop": [Ask("/runs/{run}/stop")],
     # connections
@@ -120,6 +129,24 @@ ASKS: dict[str, list[Ask]] = {
             ("PUT", "/limits/{resource}", {"window": "1d", "limit": 5}),
         )
     },
+    # dead letters
+    "GET /dead-letters": _list(
+        "/dead-letters", _BY_CONNECTION[0], "actionId={action_id}", _BY_TENANT[0]
+    ),
+    "GET /dead-letters/{run_id}": [Ask("/dead-letters/{dead}")],
+    "POST /dead-letters/redrive": [Ask("/dead-letters/redrive", {"ids": ["{dead}"]}, lists=True)],
+    "POST /dead-letters/purge": [Ask("/dead-letters/purge", {"ids": ["{dead}"]}, lists=True)],
+    "POST /dead-letters/{run_id}/redrive": [Ask("/dead-letters/{dead}/redrive")],
+    "DELETE /dead-letters/{run_id}": [Ask("/dead-letters/{dead}")],
+    # caps
+    "GET /caps": _list(
+        "/caps", *_BY_TENANT, "connectionId={connection_id}", "elementId={action_id}"
+    ),
+    "POST /caps": [Ask("/caps", body) for body in _CAPS],
+    "PUT /caps": [Ask("/caps", body) for body in _CAPS],
+    "GET /caps/{cap_id}": [Ask("/caps/{cap}"), Ask("/caps/{shared_cap}")],
+    "PATCH /caps/{cap_id}": [Ask("/caps/{cap}", {"amount": 5})],
+    "DELETE /caps/{cap_id}": [Ask("/caps/{cap}")],
     # limits, usage, activity
     "GET /limits": _list("/limits", *_BY_TENANT),
     "POST /limits": [

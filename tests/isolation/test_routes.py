@@ -58,6 +58,7 @@ class Shop:
             "activity_records": {"tag": "action:run:completed", "status": "completed"},
             "usage_records": {"resource": f"{tag}-units"},
             "limits": {"resource": f"{tag}-units", "scope": "tenant", "window_seconds": 60},
+            "caps": {"scope": "element", "subject_id": uuid.uuid4()},
         }
         with psycopg.connect(self._platform.owner_url, autocommit=True) as connection:
             self._mend(connection)
@@ -72,6 +73,11 @@ class Shop:
                 "resource": f"shared-{uuid.uuid4().hex[:8]}"
             }
             insert(connection, "limits", limit)
+            cap = values_for(TABLES["caps"], whole, rows) | special["caps"]
+            insert(connection, "caps", cap)
+            dead = values_for(TABLES["runs"], self._acme, rows) | special["runs"]
+            dead |= {"status": "failed", "dead_reason": "failed", "queue": "default"}
+            insert(connection, "runs", dead)
         await self._services.changed(self._acme.workspace)
         return {
             **shared,
@@ -79,9 +85,12 @@ class Shop:
             "action": [str(rows["elements"]["id"]), rows["elements"]["key"]],
             "connection": [str(rows["connections"]["id"]), rows["connections"]["key"]],
             "run": [str(rows["runs"]["id"])],
+            "dead": [str(dead["id"])],
             "record": [str(rows["activity_records"]["id"])],
             "limit": [str(rows["limits"]["id"])],
             "shared_limit": [str(limit["id"])],
+            "cap": [str(rows["caps"]["id"])],
+            "shared_cap": [str(cap["id"])],
         }
 
     def _mend(self, connection) -> None:
@@ -144,6 +153,8 @@ def _filled(value: Any, names: dict[str, str]) -> Any:
         return re.sub(r"{(\w+)}", lambda match: names[match[1]], value)
     if isinstance(value, dict):
         return {key: _filled(member, names) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_filled(member, names) for member in value]
     return value
 
 
@@ -244,7 +255,16 @@ async def test_without_a_token_nothing_is_said(shop, anonymous, route):
 
 @pytest.mark.parametrize(
     "path",
-    ["/connections", "/runs", "/actions", "/activity", "/action-run-logs", "/limits", "/usage"],
+    [
+        "/connections",
+        "/runs",
+        "/actions",
+        "/activity",
+        "/action-run-logs",
+        "/limits",
+        "/caps",
+        "/usage",
+    ],
 )
 async def test_lists_hold_ones_own(shop, path):
     """A list that shows acme's canary to acme shows it to nobody else."""

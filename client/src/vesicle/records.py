@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict
 __all__ = [
     "ActionRecord",
     "ActivityRecord",
+    "CapRecord",
     "ConnectionRecord",
     "ConnectorRecord",
     "ElementRecord",
@@ -108,6 +109,21 @@ class LimitRecord(TypedDict, total=False):
     tenantKey: str
     window: str
     limit: float | None
+
+
+class CapRecord(TypedDict, total=False):
+    """At most so many runs at once, under way or waiting; an `amount` of None is any number."""
+
+    id: str
+    state: Literal["running", "queued"]
+    scope: Literal["workspace", "tenant", "connection", "element"]
+    tenantId: str
+    tenantKey: str
+    connectionId: str
+    elementId: str
+    amount: int | None
+    createdAt: str
+    updatedAt: str
 
 
 class ActivityRecord(TypedDict, total=False):

@@ -13,6 +13,7 @@ from vesicle.operation import Resource, operation
 from vesicle.records import (
     ActionRecord,
     ActivityRecord,
+    CapRecord,
     ConnectionRecord,
     ConnectorRecord,
     IntegrationRecord,
@@ -22,7 +23,7 @@ from vesicle.records import (
 from vesicle.runs import RunHandle, Runs
 from vesicle.wire import Filter, Steps, path_of, query_of
 
-__all__ = ["Activity", "Limits", "ManagerScope", "Scope", "TenantScope"]
+__all__ = ["Activity", "Caps", "Limits", "ManagerScope", "Scope", "TenantScope"]
 
 D = TypeVar("D", bound=Driver)
 
@@ -48,6 +49,20 @@ class Limits(Family[D, LimitRecord]):
     def archive(self, limit_id: str) -> Steps[None]:
         """Take one limit out of force."""
         return self._discard(self._call("DELETE", self._path + path_of(limit_id)))
+
+
+class Caps(Family[D, CapRecord]):
+    """How many runs may be under way, or may wait, at once; changes are in force at once."""
+
+    @operation
+    def put(self, spec: Mapping[str, Any]) -> Steps[CapRecord]:
+        """Make the cap of a subject this `amount`, whether there is one yet or not; return it."""
+        return self._call("PUT", self._path, body=dict(spec))
+
+    @operation
+    def delete(self, cap_id: str) -> Steps[None]:
+        """Take one cap away."""
+        return self._discard(self._call("DELETE", self._path + path_of(cap_id)))
 
 
 class Scope(Resource[D]):
@@ -125,6 +140,11 @@ class ManagerScope(Scope[D]):
     def limits(self) -> Limits[D]:
         """The limits of the workspace and its tenants."""
         return Limits(self._session, path_of("limits"))
+
+    @property
+    def caps(self) -> Caps[D]:
+        """How many runs of the workspace and its tenants may be under way, or may wait."""
+        return Caps(self._session, path_of("caps"))
 
     @property
     def connectors(self) -> Family[D, ConnectorRecord]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -11,7 +12,13 @@ from fastapi.responses import Response
 from runtime.actions.target import Selection
 from runtime.api.body import json_body, json_object
 from runtime.api.caller import TenantCaller
-from runtime.api.running import idempotency_key, run_and_wait, seconds_to_wait, wants_handle
+from runtime.api.running import (
+    idempotency_key,
+    priority,
+    queue,
+    run_and_wait,
+    seconds_to_wait,
+)
 from runtime.api.services import Services, services_of
 from runtime.errors import BadRequestError, ConfigurationError
 from runtime.submission import Accepted, RunRequest
@@ -61,7 +68,7 @@ async def run_over_connection(
 ) -> Response:
     """Run an action over one connection; the whole body is the input."""
     selection = Selection(action=selector, connection=connection)
-    given = RunRequest(selection, await json_body(request), queue=_queue(request))
+    given = RunRequest(selection, await json_body(request), queue=queue(request))
     return await _run(request, caller, services, given)
 
 
@@ -71,7 +78,7 @@ async def run_instance(request: Request, caller: TenantCaller, services: Service
     query = request.query_params
     selector = query.get("id") or query.get("key") or query.get("parentKey") or ""
     selection = _narrow(request, selector)
-    given = RunRequest(selection, await json_body(request), queue=_queue(request))
+    given = RunRequest(selection, await json_body(request), queue=queue(request))
     return await _run(request, caller, services, given)
 
 
@@ -94,7 +101,7 @@ async def act(request: Request, caller: TenantCaller, services: ServicesHere) ->
         integration=_text(body, "integrationKey") or _text(body, "integrationId"),
         connection=_text(body, "connectionKey") or _text(body, "connectionId"),
     )
-    given = RunRequest(selection, body.get("input"), _meta(body), _queue(request))
+    given = RunRequest(selection, body.get("input"), _meta(body), queue(request))
     return await _run(request, caller, services, given)
 
 
@@ -102,19 +109,17 @@ async def _run_wrapped(
     request: Request, caller: TenantCaller, services: Services, selector: str
 ) -> Response:
     body = await json_object(request)
-    given = RunRequest(_narrow(request, selector), body.get("input"), _meta(body), _queue(request))
+    given = RunRequest(_narrow(request, selector), body.get("input"), _meta(body), queue(request))
     return await _run(request, caller, services, given)
 
 
 async def _run(
     request: Request, caller: TenantCaller, services: Services, given: RunRequest
 ) -> Response:
-    key = idempotency_key(request)
+    given = replace(given, idempotency_key=idempotency_key(request), priority=priority(request))
 
     async def submit(run_id: UUID) -> Accepted:
-        return await services.submission.submit(
-            caller.owner, given, run_id=run_id, idempotency_key=key
-        )
+        return await services.submission.submit(caller.owner, given, run_id=run_id)
 
     wait = seconds_to_wait(request, services.settings.sync_wait)
     return await run_and_wait(request, services, caller, submit, wait=wait)
@@ -134,10 +139,6 @@ def _narrow(request: Request, selector: str) -> Selection:
         integration=query.get("integrationKey") or query.get("integrationId") or None,
         connection=query.get("connectionId") or query.get("connectionKey") or None,
     )
-
-
-def _queue(request: Request) -> str:
-    return "default" if wants_handle(request) else "sync"
 
 
 def _meta(body: dict[str, Any]) -> dict[str, Any] | None:

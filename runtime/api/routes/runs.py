@@ -14,6 +14,7 @@ from runtime.api.answers import JsonAnswer
 from runtime.api.caller import AnyCaller
 from runtime.api.paging import Pager
 from runtime.api.running import wait_for
+from runtime.api.selectors import id_in_path
 from runtime.api.services import Services, services_of
 from runtime.changes import announce_stop
 from runtime.errors import BadRequestError, NotFoundError
@@ -76,14 +77,14 @@ async def get_run(
     wait: Annotated[float, Query(ge=0, le=_LONGEST_WAIT)] = 0,
 ) -> Response:
     """Return a run, after waiting up to `wait` seconds for its end."""
-    row = await wait_for(services, caller, _existing(run_id), wait)
+    row = await wait_for(services, caller, id_in_path(run_id, "run"), wait)
     return JsonAnswer(public_run(row))
 
 
 @router.post("/runs/{run_id}/stop")
 async def post_stop(run_id: str, caller: AnyCaller, services: ServicesHere) -> Response:
     """Stop a run. One that has ended stays as it ended."""
-    stopped = _existing(run_id)
+    stopped = id_in_path(run_id, "run")
     async with services.database.transaction(caller.scope) as connection:
         result = await stop_run(connection, stopped)
     if result == "unknown":
@@ -93,14 +94,9 @@ async def post_stop(run_id: str, caller: AnyCaller, services: ServicesHere) -> R
     elif result == "stopped":
         await tell_ended(services.redis, [stopped])
     row = await wait_for(services, caller, stopped, 2.0 if result == "stopping" else 0.0)
+    if result == "stopped":
+        await services.submission.dispatch.withdraw(row["queue"], [stopped])
     return JsonAnswer(public_run(row))
-
-
-def _existing(run_id: str) -> UUID:
-    try:
-        return UUID(run_id)
-    except ValueError:
-        raise NotFoundError(f"There is no run {run_id[:100]!r}.") from None
 
 
 def _as_id(value: str | None, name: str) -> UUID | None:
