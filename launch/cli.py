@@ -143,6 +143,22 @@ def token(
 
 
 @app.command()
+def refused(
+    limit: Annotated[int, typer.Option(help="The newest so many.")] = 50,
+    whole: Annotated[bool, typer.Option("--whole", help="With what each message said.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Delete them instead.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Delete only those, with --clear.")] = None,
+) -> None:
+    """Show, or clear, messages that no worker would touch: forged, foreign, unreadable."""
+    from launch.refused import clear_refused, list_refused, show_refused
+
+    if clear:
+        console.print(f"cleared {asyncio.run(clear_refused(_quiet(), reason))}")
+        return
+    show_refused(asyncio.run(list_refused(_quiet(), limit)), console, whole=whole)
+
+
+@app.command()
 def doctor() -> None:
     """Check roles, policies, keys and broker, and say what is wrong."""
     from launch.doctor import examine
