@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,11 @@ async def sleep(given: dict[str, float]) -> str:
     return "slept"
 
 
+def echo_plain(given: Any, context: FunctionContext) -> Any:
+    """Do as `echo` does, in a thread."""
+    return {"given": given, "tenant": context.tenant["key"]}
+
+
 def fail(given: Any) -> None:
     """Raise something with a text that nobody may see."""
     message = f"secret: {given}"
@@ -32,9 +38,31 @@ async def deals(given: dict[str, Any], context: FunctionContext) -> Any:
     return await context.call("/api/deals", query={"limit": given["limit"]})
 
 
+def spin(given: Any) -> None:
+    """Loop for ever, in a thread."""
+    while True:
+        pass
+
+
+async def spin_async(given: Any) -> None:
+    """Loop for ever, on the event loop."""
+    while True:
+        pass
+
+
+def block(given: dict[str, float]) -> str:
+    """Be blocked in C for the seconds that are given."""
+    time.sleep(given["seconds"])
+    return "came back"
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "echo": echo,
+    "echo-plain": echo_plain,
     "sleep": sleep,
     "fail": fail,
     "deals": deals,
+    "spin": spin,
+    "spin-async": spin_async,
+    "block": block,
 }

@@ -57,6 +57,7 @@ class WorkerProcess:
             )
             stack.push_async_callback(client.close)
             functions = self.functions or Functions.registered(threads=settings.threads)
+            stack.callback(functions.close)
             preparer = Preparer(database, self.vault)
             holder = Holder(database, lease=settings.lease)
             performer = Performer(
