@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
-__all__ = ["clock", "noop"]
+__all__ = ["clock", "noop", "sleep"]
 
 
 async def noop(_given: Any) -> None:
@@ -15,3 +16,8 @@ async def noop(_given: Any) -> None:
 async def clock(_given: Any) -> dict[str, int]:
     """Return the moment of the action's first line, in nanoseconds since 1970."""
     return {"at": time.time_ns()}
+
+
+async def sleep(given: Any) -> None:
+    """Take the given `seconds`, and no processor."""
+    await asyncio.sleep(given["seconds"])

@@ -6,19 +6,29 @@ import sys
 
 import httpx2
 
+from bench.bench import Bench
 from bench.platform import Platform
+from bench.purge import purge
+from bench.report import p50
 from bench.sample import Sample
 from launch.embedded.access import choose_port
 from launch.supervisor import Child
 from runtime.clock import monotonic
 from runtime.tenants.tokens import mint
 
-__all__ = ["http_overhead"]
+__all__ = ["measure_http"]
 
 _WARM_UP = 20
 
 
-def http_overhead(platform: Platform, sample: Sample, count: int) -> list[float]:
+async def measure_http(bench: Bench) -> None:
+    """Note what a synchronous run takes over HTTP when its action takes no time."""
+    took = _overheads(bench.platform, await bench.sample("free"), bench.sizes.http)
+    bench.note("sync_http_overhead_p50_ms", p50(took))
+    await purge(bench.platform)
+
+
+def _overheads(platform: Platform, sample: Sample, count: int) -> list[float]:
     """Return the milliseconds of `count` requests, one after the other; the action takes none."""
     port = choose_port()
     url = f"http://127.0.0.1:{port}"
@@ -28,7 +38,7 @@ def http_overhead(platform: Platform, sample: Sample, count: int) -> list[float]
         {**platform.environment(platform.settings), "VESICLE_PORT": str(port)},
         ready_url=f"{url}/health/ready",
     )
-    worker = platform.worker(platform.settings, 1, health_port=choose_port())
+    worker = platform.worker(platform.settings, 1)
     token = mint(sample.key, sample.secret, tenant_key="tenant-0", name="Tenant 0")
     headers = {"Authorization": f"Bearer {token}"}
     with (

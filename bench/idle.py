@@ -5,44 +5,39 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
-from uuid import UUID
 
+from bench.bench import Bench
 from bench.platform import Platform
-from bench.sample import Sample, open_submission, owner_connection, request
-from launch.embedded.access import choose_port
-from runtime.settings import Settings
+from bench.purge import purge
+from bench.report import p50, p99
+from bench.sample import Sample, began_at, open_submission, request
 
-__all__ = ["idle_starts"]
+__all__ = ["measure_idle"]
 
 
-async def idle_starts(
+async def measure_idle(bench: Bench) -> None:
+    """Note the waits of single runs, about one a second."""
+    waits = await _waits(bench.platform, await bench.sample("free"), bench.sizes.idle)
+    bench.note("idle_start_p50_ms", p50(waits))
+    bench.note("idle_start_p99_ms", p99(waits))
+    await purge(bench.platform)
+
+
+async def _waits(
     platform: Platform, sample: Sample, count: int, *, gap: float = 1.0
 ) -> list[float]:
     """Return the milliseconds of `count` starts, one about every `gap` seconds."""
-    settings, waits = platform.settings, []
-    worker = platform.worker(settings, 2, health_port=choose_port())
-    with platform.running(worker):
+    settings, asked = platform.settings, {}
+    with platform.running(platform.worker(settings, 2)):
         async with open_submission(platform, settings) as submission:
             for number in range(count + 1):
                 await asyncio.sleep(gap * random.uniform(0.75, 1.25))
                 owner = sample.owners[number % len(sample.owners)]
-                asked = time.time_ns()
+                moment = time.time_ns()
                 accepted = await submission.submit(owner, request("clock"))
-                waits.append((accepted.run_id, asked))
+                if number > 0:  # the first one opened connections
+                    asked[accepted.run_id] = moment
             # A run that nobody answered for two gaps would be a defect, not a number.
             await asyncio.sleep(2 * gap)
-        return await _milliseconds(settings, waits[1:])  # the first one opened connections
-
-
-async def _milliseconds(settings: Settings, waits: Sequence[tuple[UUID, int]]) -> list[float]:
-    async with owner_connection(settings) as connection:
-        cursor = await connection.execute(
-            "SELECT id, (output->>'at')::bigint AS at FROM runs WHERE id = ANY(%s)"
-            " AND status = 'completed'",
-            ([run_id for run_id, _ in waits],),
-        )
-        began = {row["id"]: row["at"] for row in await cursor.fetchall()}
-    if len(began) != len(waits):
-        raise RuntimeError(f"Of {len(waits)} single runs {len(began)} completed.")
-    return [(began[run_id] - asked) / 1e6 for run_id, asked in waits]
+        began = await began_at(settings, list(asked))
+    return [(began[run_id] - moment) / 1e6 for run_id, moment in asked.items()]

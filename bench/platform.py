@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,9 @@ import psycopg
 from psycopg import sql
 from pydantic import SecretStr
 
+from bench import functions
 from launch.embedded import Embedded
+from launch.embedded.access import choose_port
 from launch.migrate import migrate
 from launch.supervisor import Child, Supervisor
 from runtime.db import role_url
@@ -28,12 +31,12 @@ __all__ = ["ROOT", "Platform", "open_platform"]
 
 ROOT = Path(__file__).parents[1]
 
-#: Databases of the Valkey server: ours and each peer's.
-REDIS_DATABASES = {"vesicle": 0, "dramatiq": 1, "celery": 2}
-
-#: The functions that actions call here, as an installed package would register them.
-_ENTRY_POINTS = "[vesicle.functions]\nbench.noop = bench.functions:noop\n"
-_ENTRY_POINTS += "bench.clock = bench.functions:clock\n"
+#: Databases of the Valkey server: ours and those of the peers that use one.
+_REDIS_DATABASES = {"vesicle": 0, "dramatiq": 1, "celery": 2}
+#: Runs of one tenant that may wait: more than any part puts in.
+_BACKLOG = 10_000_000
+#: The peers that get a database of the PostgreSQL server.
+_POSTGRES_PEERS = ("procrastinate", "dbos")
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class Platform:
     settings: Settings
     #: The same, but on the database in which row security is off.
     unsecured: Settings
-    redis_urls: Mapping[str, str] = field(repr=False)
+    #: Where each peer keeps its messages: Redis or PostgreSQL.
+    peer_urls: Mapping[str, str] = field(repr=False)
     #: What dramatiq's command line imports in a worker.
     worker_module: str = "workers.boot:broker"
 
@@ -59,8 +63,9 @@ class Platform:
             **logins,
             "PATH": os.defpath,
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(self.home / "functions")]),
-            "REDIS_URL": self.redis_urls["vesicle"],
+            "REDIS_URL": settings.required_redis_url(),
             "VESICLE_HOME": str(self.home),
+            "VESICLE_BACKLOG": str(_BACKLOG),
         }
 
     @contextmanager
@@ -75,13 +80,39 @@ class Platform:
         finally:
             supervisor.stop()
 
-    def worker(self, settings: Settings, processes: int, *, health_port: int = 0) -> Child:
-        """Return a worker; with a port it is ready when it has said so there."""
+    @contextmanager
+    def working(self, processes: int, more: Mapping[str, str] | None = None) -> Iterator[None]:
+        """Keep a worker, `more` in its environment, and a scheduler running, both ready."""
+        settings = self.settings
+        worker = self.worker(settings, processes, more=more)
+        with self.running(self.scheduler(settings), worker):
+            yield
+
+    def worker(
+        self,
+        settings: Settings,
+        processes: int,
+        *,
+        is_awaited: bool = True,
+        more: Mapping[str, str] | None = None,
+    ) -> Child:
+        """Return a worker, `more` in its environment; `is_awaited` until it is ready."""
+        port = choose_port() if is_awaited else 0
         return Child(
             "worker",
             worker_command(processes, module=self.worker_module),
-            {**self.environment(settings), "VESICLE_HEALTH_PORT": str(health_port)},
-            ready_url=f"http://127.0.0.1:{health_port}/health/ready" if health_port else None,
+            {**self.environment(settings), "VESICLE_HEALTH_PORT": str(port), **(more or {})},
+            ready_url=f"http://127.0.0.1:{port}/health/ready" if is_awaited else None,
+        )
+
+    def scheduler(self, settings: Settings) -> Child:
+        """Return the clock process, without which no backlog is worked off in production."""
+        port = choose_port()
+        return Child(
+            "scheduler",
+            [sys.executable, "-m", "launch", "scheduler"],
+            {**self.environment(settings), "VESICLE_HEALTH_PORT": str(port)},
+            ready_url=f"http://127.0.0.1:{port}/health/ready",
         )
 
 
@@ -100,12 +131,14 @@ def open_platform() -> Iterator[Platform]:
         _register_functions(home)
         redis_urls = {
             name: urlsplit(servers.redis_url)._replace(path=f"/{number}").geturl()
-            for name, number in REDIS_DATABASES.items()
+            for name, number in _REDIS_DATABASES.items()
         }
+        postgres_urls = {name: embedded.create_database(name) for name in _POSTGRES_PEERS}
         settings = Settings(
             home=home,
             database_url=SecretStr(servers.owner_url),
             redis_url=SecretStr(redis_urls["vesicle"]),
+            backlog=_BACKLOG,
         )
         root = load_root_key(settings)
         migrate(servers.owner_url, root)
@@ -113,16 +146,18 @@ def open_platform() -> Iterator[Platform]:
         migrate(open_url, root)
         _disable_row_security(open_url)
         unsecured = settings.model_copy(update={"database_url": SecretStr(open_url)})
-        yield Platform(home, root, settings, unsecured, redis_urls)
+        yield Platform(home, root, settings, unsecured, {**redis_urls, **postgres_urls})
 
 
 def _register_functions(home: Path) -> None:
+    """Make the functions that actions call here known, as an installed package would."""
     installed = home / "functions" / "bench_functions-1.0.dist-info"
     installed.mkdir(parents=True)
     (installed / "METADATA").write_text(
         "Metadata-Version: 2.1\nName: bench-functions\nVersion: 1.0\n"
     )
-    (installed / "entry_points.txt").write_text(_ENTRY_POINTS)
+    points = "\n".join(f"bench.{name} = bench.functions:{name}" for name in functions.__all__)
+    (installed / "entry_points.txt").write_text(f"[vesicle.functions]\n{points}\n")
 
 
 def _disable_row_security(owner_url: str) -> None:

@@ -9,13 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
 from rich.table import Table
 
+from bench.bench import Bench
 from bench.cpu import watch_cpu
 from bench.pipeline import drain, fill, work_off
-from bench.platform import ROOT, Platform
-from bench.sample import Sample
+from bench.platform import ROOT
 
 __all__ = ["show_profile"]
 
@@ -32,8 +31,10 @@ class _Line(NamedTuple):
     place: str
 
 
-async def show_profile(platform: Platform, sample: Sample, count: int, console: Console) -> None:
+async def show_profile(bench: Bench) -> None:
     """Print two tables: one of a drain that is only watched, one of a drain under cProfile."""
+    platform, console, count = bench.platform, bench.console, bench.sizes.pipeline
+    sample = await bench.sample("profiled")
     first = await fill(platform, platform.settings, sample, "noop", count)
     with watch_cpu() as used:
         rate = await work_off(platform, platform.settings, first, count)

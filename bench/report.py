@@ -21,14 +21,45 @@ _MEANINGS = {
     "dramatiq_sync_per_s": "… with a function in a thread",
     "dramatiq_async_per_s": "… with a coroutine",
     "celery_per_s": "Celery, no-op, prefork 2, acks late, prefetch 4, no results",
+    "procrastinate_per_s": "procrastinate on PostgreSQL, no-op, 2 processes",
+    "dbos_per_s": "DBOS on PostgreSQL, workflow of one no-op step, 2 processes",
     "pipeline_vs_dramatiq": "the whole pipeline ÷ dramatiq doing nothing",
     "pipeline_vs_celery": "the whole pipeline ÷ Celery doing nothing",
+    "pipeline_vs_procrastinate": "the whole pipeline ÷ procrastinate doing nothing",
+    "pipeline_vs_dbos": "the whole pipeline ÷ DBOS doing nothing",
     "rls_cost_ratio": "the pipeline's time with row security ÷ without",
     "idle_start_p50_ms": "submit → the action's first line, one a second",
     "idle_start_p99_ms": "… the slowest hundredth",
     "sync_http_overhead_p50_ms": "POST /actions/{key}/run beyond the action's own time",
-    "enqueue_single_per_s": "runs accepted one after the other",
+    "enqueue_sequential_per_s": "runs accepted one after the other, one caller",
+    "enqueue_single_per_s": "runs accepted one at a time by each of 32 callers",
     "enqueue_bulk_per_s": "runs accepted a thousand at once",
+    "light_idle_wait_p99_ms": "a light tenant's wait, nobody else there",
+    "flood_0ms_light_wait_p99_ms": "… under another's flood of no-ops",
+    "flood_0ms_light_wait_allowed_ms": "… of which twice the idle one is allowed",
+    "flood_0ms_light_wait_p99_vs_idle": "… ÷ idle",
+    "flood_200ms_light_wait_p99_ms": "… under another's flood of 200 ms jobs",
+    "flood_200ms_light_wait_allowed_ms": "… of which twice the idle one + job ÷ slots is allowed",
+    "flood_200ms_light_wait_p99_vs_idle": "… ÷ idle",
+    "flood_light_wait_p99_vs_idle": "the worse of the two",
+    "fair_share_max_deviation": "worker-seconds: how far a tenant with a backlog is from the mean",
+    "quiet_satisfied_ratio": "runs of the quieter tenants that were done in time",
+    "slots_busy_ratio": "the part of the slots' time that runs used, by their rows",
+    "in_flight_per_process": "outside calls of 50 ms open at once at most, one worker process",
+    "in_flight_calls_mean": "… on average",
+    "in_flight_runs_held": "… runs held at once at most: those that wait for the database too",
+    "in_flight_per_s": "… runs a second",
+    "in_flight_vs_ideal": "… ÷ what 1,200 slots could do if only the calls took time",
+    "in_flight_calls_of_1s": "calls open at once at most when each takes a second",
+    "in_flight_of_1s_vs_ideal": "… runs a second ÷ 1,200",
+    "worker_rss_mb": "peak memory of that worker process",
+    "idle_worker_cpu_percent": "CPU of an idle worker, in percent of a core",
+    "deep_accept_first_ms_per_1000": "accepting a thousand runs, the backlog being empty",
+    "deep_accept_last_ms_per_1000": "… being a million deep",
+    "deep_redis_mb": "Redis memory of the deep backlog",
+    "deep_drain_per_s": "no-op runs a second from the deep backlog",
+    "deep_light_wait_p50_ms": "a light tenant's wait beside the deep backlog",
+    "deep_light_wait_p99_ms": "… the slowest hundredth",
 }
 
 #: Number -> what each round measured.
@@ -46,18 +77,19 @@ def p99(values: Sequence[float]) -> float:
 
 
 def summary(measured: Measured) -> dict[str, float]:
-    """Return the median of each number, and the ratios between them, round by round."""
+    """Return the median of each number that was measured, and the ratios between them."""
     rounds: Measured = defaultdict(list, measured)
     pairs = zip(measured["dramatiq_sync_per_s"], measured["dramatiq_async_per_s"], strict=True)
     rounds["dramatiq_per_s"] = [max(pair) for pair in pairs]
-    pipeline = measured["pipeline_per_s"]
-    unsecured = rounds.pop("pipeline_unsecured_per_s")
-    rounds["rls_cost_ratio"] = _ratios(unsecured, pipeline)
+    unsecured = rounds.pop("pipeline_unsecured_per_s", [])
+    rounds["rls_cost_ratio"] = _ratios(unsecured, measured["pipeline_per_s"])
     # Of the medians: the peers' rounds lie minutes apart on a machine that is never quite still.
-    medians = {name: p50(values) for name, values in rounds.items()}
-    for peer in ("dramatiq", "celery"):
-        medians[f"pipeline_vs_{peer}"] = medians["pipeline_per_s"] / medians[f"{peer}_per_s"]
-    return {name: round(medians[name], 3) for name in _MEANINGS}
+    medians = {name: p50(values) for name, values in rounds.items() if values}
+    for peer in ("dramatiq", "celery", "procrastinate", "dbos"):
+        pair = medians.get("pipeline_per_s"), medians.get(f"{peer}_per_s")
+        if pair[0] is not None and pair[1] is not None:
+            medians[f"pipeline_vs_{peer}"] = pair[0] / pair[1]
+    return {name: round(medians[name], 3) for name in _MEANINGS if name in medians}
 
 
 def table(numbers: Mapping[str, float], measured: Measured) -> Table:

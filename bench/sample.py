@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -18,6 +19,7 @@ from runtime.actions.target import Selection
 from runtime.credentials.vault import load_vault
 from runtime.db import Database
 from runtime.dispatch import Dispatch
+from runtime.errors import VesicleError
 from runtime.lanes.client import connect
 from runtime.settings import Settings
 from runtime.stamps import MessageStamps
@@ -26,16 +28,26 @@ from runtime.tenancy import Owner
 from runtime.tenants.tokens import new_secret
 from runtime.tenants.workspaces import ensure_workspace
 
-__all__ = ["Sample", "make_sample", "open_submission", "owner_connection", "request"]
+__all__ = [
+    "Sample",
+    "add_action",
+    "began_at",
+    "make_sample",
+    "open_submission",
+    "owner_connection",
+    "request",
+    "submit_many",
+]
 
 #: Key -> specification. A function may have effects, so by default each call is noted before it
 #: is made; `safeToRepeat` says that this one has none.
-_ACTIONS = {
+_ACTIONS: Mapping[str, Mapping[str, Any]] = {
     "noop": {"type": "run-python", "config": {"function": "bench.noop"}, "safeToRepeat": True},
     "noop-once": {"type": "run-python", "config": {"function": "bench.noop"}},
+    "sleep": {"type": "run-python", "config": {"function": "bench.sleep"}, "safeToRepeat": True},
     "clock": {"type": "run-python", "config": {"function": "bench.clock"}, "safeToRepeat": True},
 }
-_TENANTS = 8
+_TENANTS = 9
 
 
 @dataclass(frozen=True)
@@ -71,11 +83,7 @@ async def make_sample(settings: Settings, key: str, *, limited: bool = False) ->
                 (owner.tenant_id, workspace, f"tenant-{number}", f"Tenant {number}"),
             )
         for action, spec in _ACTIONS.items():
-            await connection.execute(
-                "INSERT INTO elements (id, kind, layer, workspace_id, key, spec)"
-                " VALUES (%s, 'action', 'workspace', %s, %s, %s)",
-                (uuid_utils.compat.uuid7(), workspace, action, orjson.dumps(spec).decode()),
-            )
+            await _add_action(connection, workspace, action, spec)
         if limited:
             await _limit(connection, workspace)
     return Sample(key, secret, owners)
@@ -91,9 +99,54 @@ async def _limit(connection: psycopg.AsyncConnection[DictRow], workspace: UUID) 
         )
 
 
-def request(action: str, queue: str = "default") -> RunRequest:
-    """Return a request to run an action."""
-    return RunRequest(Selection(action=action), {"number": 1}, queue=queue)
+async def add_action(settings: Settings, sample: Sample, key: str, spec: Mapping[str, Any]) -> None:
+    """Give the workspace one more action."""
+    async with owner_connection(settings) as connection:
+        await _add_action(connection, sample.owners[0].workspace_id, key, spec)
+
+
+async def _add_action(
+    connection: AsyncConnection[DictRow], workspace: UUID, key: str, spec: Mapping[str, Any]
+) -> None:
+    await connection.execute(
+        "INSERT INTO elements (id, kind, layer, workspace_id, key, spec)"
+        " VALUES (%s, 'action', 'workspace', %s, %s, %s)",
+        (uuid_utils.compat.uuid7(), workspace, key, orjson.dumps(spec).decode()),
+    )
+
+
+def request(action: str, queue: str = "default", *, seconds: float = 0.0) -> RunRequest:
+    """Return a request to run an action; `seconds` is how long a `sleep` takes."""
+    return RunRequest(Selection(action=action), {"seconds": seconds}, queue=queue)
+
+
+async def submit_many(
+    submission: Submission, owner: Owner, wanted: RunRequest, count: int
+) -> Sequence[UUID]:
+    """Have the same thing run `count` times; return the runs' ids. Raises what refuses any."""
+    ids = []
+    for answer in await submission.submit_many(owner, wanted.queue, [wanted] * count):
+        if isinstance(answer, VesicleError):
+            raise answer
+        ids.append(answer.run_id)
+    return ids
+
+
+async def began_at(settings: Settings, run_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """Return when the first line of each `clock` was reached, in nanoseconds since 1970.
+
+    Raises RuntimeError unless every one of them has completed.
+    """
+    async with owner_connection(settings) as connection:
+        cursor = await connection.execute(
+            "SELECT id, (output->>'at')::bigint AS at FROM runs WHERE id = ANY(%s)"
+            " AND status = 'completed'",
+            (list(run_ids),),
+        )
+        began = {row["id"]: row["at"] for row in await cursor.fetchall()}
+    if len(began) != len(run_ids):
+        raise RuntimeError(f"Of {len(run_ids)} single runs {len(began)} completed.")
+    return began
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ import os
 
 from celery import Celery  # type: ignore[import-not-found] # in the peers' environment only
 
-app = Celery(broker=os.environ["REDIS_URL"])  # noqa: TID251 - a peer knows nothing of our settings
+app = Celery(broker=os.environ["QUEUE_URL"])  # noqa: TID251 - a peer knows nothing of our settings
 app.conf.update(
     task_acks_late=True,
     task_ignore_result=True,

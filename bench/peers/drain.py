@@ -11,6 +11,7 @@ from pathlib import Path
 
 import redis
 
+from bench.peers.backlog import Backlog, in_postgres, in_redis
 from bench.platform import Platform
 from launch.supervisor import Child
 from runtime.clock import monotonic
@@ -25,29 +26,34 @@ _PATIENCE = 180.0
 
 @dataclass(frozen=True)
 class Peer:
-    """A task queue: its module here, its worker's command, and how to see what is left."""
+    """A task queue: its module here, its workers' commands, and how to see what is left."""
 
     module: str
-    database: str
-    command: Sequence[str]
-    left: Callable[[redis.Redis], int]
+    #: Its name among `Platform.peer_urls`.
+    server: str
+    #: One for each worker that is started; the arguments of the peers' Python.
+    commands: Sequence[Sequence[str]]
+    backlog: Backlog
 
     def drain(self, platform: Platform, python: Path, count: int) -> float:
         """Return messages per second over the last nine tenths of a backlog of `count`."""
-        url = platform.redis_urls[self.database]
-        environment = {"REDIS_URL": url, "PATH": os.defpath, "PYTHONPATH": str(_HERE)}
+        url = platform.peer_urls[self.server]
+        environment = {"QUEUE_URL": url, "PATH": os.defpath, "PYTHONPATH": str(_HERE)}
         subprocess.run(
             [python, _HERE / "fill.py", self.module, str(count)], env=environment, check=True
         )
-        worker = Child(self.module, [str(python), "-m", *self.command], environment)
-        with redis.Redis.from_url(url) as client, platform.running(worker):
-            return self._watch(client, count)
+        workers = [
+            Child(f"{self.module}-{number}", [str(python), *command], environment)
+            for number, command in enumerate(self.commands)
+        ]
+        with self.backlog(url) as left, platform.running(*workers):
+            return self._watch(left, count)
 
-    def _watch(self, client: redis.Redis, count: int) -> float:
-        if self.left(client) == 0:
+    def _watch(self, look: Callable[[], int], count: int) -> float:
+        if look() == 0:
             raise RuntimeError(f"{self.module} had nothing to do: its backlog was not found.")
         deadline, began, first_left = monotonic() + _PATIENCE, 0.0, 0
-        while (left := self.left(client)) > 0:
+        while (left := look()) > 0:
             moment = monotonic()
             if moment > deadline:
                 raise RuntimeError(f"{self.module} left {left} of {count} messages undone.")
@@ -57,30 +63,47 @@ class Peer:
         return first_left / (monotonic() - began)
 
 
-def _of_dramatiq(queue: str) -> Callable[[redis.Redis], int]:
-    return lambda client: int(client.hlen(f"dramatiq:{queue}.msgs"))
-
-
-def _of_celery(client: redis.Redis) -> int:
-    return int(client.llen("celery")) + int(client.hlen("unacked"))
-
-
 def _dramatiq(kind: str) -> Peer:
     module = f"dramatiq_{kind}"
-    command = ["dramatiq", module, "--processes", "2", "--threads", "8"]
-    return Peer(module, "dramatiq", command, _of_dramatiq(kind))
+    command = ["-m", "dramatiq", module, "--processes", "2", "--threads", "8"]
+
+    def left(client: redis.Redis) -> int:
+        return int(client.hlen(f"dramatiq:{kind}.msgs"))
+
+    return Peer(module, "dramatiq", [command], in_redis(left))
+
+
+def _celery() -> Peer:
+    def left(client: redis.Redis) -> int:
+        return int(client.llen("celery")) + int(client.hlen("unacked"))
+
+    command = [
+        *("-m", "celery", "--app", "celery_tasks", "--quiet", "worker"),
+        *("--pool", "prefork", "--concurrency", "2", "--loglevel", "WARNING"),
+    ]
+    return Peer("celery_tasks", "celery", [command], in_redis(left))
+
+
+def _procrastinate() -> Peer:
+    # Jobs at once in a process: of 1, 8 and 32 none was clearly faster, 32 had the best median.
+    command = [
+        *("-m", "procrastinate", "--app", "procrastinate_tasks.app"),
+        *("worker", "--concurrency", "32"),
+    ]
+    left = "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing')"
+    return Peer("procrastinate_tasks", "procrastinate", [command] * 2, in_postgres(left))
+
+
+def _dbos() -> Peer:
+    commands = [[str(_HERE / "dbos_tasks.py"), name] for name in ("one", "two")]
+    left = "SELECT count(*) FROM dbos.workflow_status WHERE status IN ('ENQUEUED', 'PENDING')"
+    return Peer("dbos_tasks", "dbos", commands, in_postgres(left))
 
 
 PEERS = {
     "dramatiq_sync": _dramatiq("sync"),
     "dramatiq_async": _dramatiq("async"),
-    "celery": Peer(
-        "celery_tasks",
-        "celery",
-        [
-            *("celery", "--app", "celery_tasks", "--quiet", "worker"),
-            *("--pool", "prefork", "--concurrency", "2", "--loglevel", "WARNING"),
-        ],
-        _of_celery,
-    ),
+    "celery": _celery(),
+    "procrastinate": _procrastinate(),
+    "dbos": _dbos(),
 }

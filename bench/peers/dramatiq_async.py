@@ -8,7 +8,7 @@ import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware.asyncio import AsyncIO
 
-broker = RedisBroker(url=os.environ["REDIS_URL"])  # noqa: TID251 - a peer knows nothing of our settings
+broker = RedisBroker(url=os.environ["QUEUE_URL"])  # noqa: TID251 - a peer knows nothing of our settings
 broker.add_middleware(AsyncIO())
 dramatiq.set_broker(broker)
 

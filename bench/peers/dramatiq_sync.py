@@ -7,7 +7,7 @@ import os
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
-dramatiq.set_broker(RedisBroker(url=os.environ["REDIS_URL"]))  # noqa: TID251 - a peer knows nothing of our settings
+dramatiq.set_broker(RedisBroker(url=os.environ["QUEUE_URL"]))  # noqa: TID251 - a peer knows nothing of our settings
 
 
 @dramatiq.actor(queue_name="sync")
