@@ -66,7 +66,7 @@ async def test_a_call_whose_outcome_is_unknown_is_not_made_again(
     processes.kill(first)
     await processes.start("worker", role="worker", port=free_port())
 
-    row = await eventually(lambda: _ended(platform, run_id), seconds=20)
+    row = await eventually(lambda: _ended(platform, run_id), seconds=40)
     assert row["status"] == "failed"
     assert row["error"]["data"]["outcome"] == "unknown"
     assert await _terminal_records(platform, run_id) == [{"tag": "action:run:failed"}]
@@ -101,7 +101,7 @@ async def test_a_stopping_worker_hands_its_run_back(
         platform, workspace.id, "safe", config={"function": "sleep"}, safeToRepeat=True
     )
     first = await processes.start("worker", role="worker", port=free_port())
-    run_id = await _started(platform, acme, "safe", 8)
+    run_id = await _started(platform, acme, "safe", 15)
     await processes.start("worker", role="worker", port=free_port())
 
     first.terminate()
@@ -111,7 +111,7 @@ async def test_a_stopping_worker_hands_its_run_back(
         return first.poll() is not None and row["status"] == "running"
 
     await eventually(moved, seconds=20)
-    row = await eventually(lambda: _ended(platform, run_id), seconds=20)
+    row = await eventually(lambda: _ended(platform, run_id), seconds=40)
     assert (row["status"], row["attempt"]) == ("completed", 1)
 
 
