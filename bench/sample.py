@@ -16,6 +16,7 @@ from psycopg.rows import DictRow, dict_row
 
 from bench.platform import Platform
 from runtime.actions.target import Selection
+from runtime.backlog import Backlogs
 from runtime.credentials.vault import load_vault
 from runtime.db import Database
 from runtime.dispatch import Dispatch
@@ -156,4 +157,5 @@ async def open_submission(platform: Platform, settings: Settings) -> AsyncIterat
         database = await stack.enter_async_context(Database(settings, platform.root, ["runtime"]))
         redis = connect(settings.required_redis_url())
         stack.push_async_callback(redis.aclose)
-        yield Submission(database, Dispatch(redis, MessageStamps(platform.root)))
+        dispatch = Dispatch(redis, MessageStamps(platform.root))
+        yield Submission(database, dispatch, Backlogs(database, redis, cap=settings.backlog))

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from runtime.clock import now
 from runtime.lanes.client import TROUBLE, Lanes
+from runtime.lanes.control import spill
 from runtime.lanes.messages import QueuedMessage
 from runtime.lanes.operations import BATCH_LIMIT, enqueue, remove
 from runtime.stamps import MessageStamps
@@ -72,10 +73,20 @@ class Dispatch:
             for queue, messages in by_queue.items():
                 for start in range(0, len(messages), BATCH_LIMIT):
                     batch = messages[start : start + BATCH_LIMIT]
-                    await self._lanes[queue].run(enqueue(batch))
+                    answer = await self._lanes[queue].run(enqueue(batch, refill=refill))
+                    spilled += map(UUID, answer.spilled)
         except TROUBLE as error:
             log.warning("dispatch.not_sent", runs=len(runs), error=type(error).__name__)
         return spilled
+
+    async def spill(self, owner: Owner, queue: str, priority: int) -> None:
+        """Tell a lane that runs wait for it in the table."""
+        lane = spill(str(owner.workspace_id), str(owner.tenant_id), priority)
+        try:
+            await self._lanes[queue].run(lane)
+        except TROUBLE as error:
+            # The scheduler finds them when it looks for lanes that nobody spoke of.
+            log.warning("dispatch.not_spilled", error=type(error).__name__)
 
     async def withdraw(self, queue: str, run_ids: Sequence[UUID]) -> None:
         """Take messages of runs that have ended out of their queue, as far as nobody has them."""
@@ -112,4 +123,8 @@ class Dispatch:
             tenant,
             orjson.dumps(message.asdict()),
             delay=max(0, math.ceil(run.delay * 1000)),
+            priority=run.priority,
+            connection=str(run.connection_id or ""),
+            # With its workspace: a public action has one id in all of them, and caps do not.
+            element=f"{workspace}/{run.element_id}" if run.element_id else "",
         )

@@ -26,6 +26,7 @@ from psycopg.rows import DictRow
 from runtime import jsontext
 from runtime.actions.schema import check_input
 from runtime.actions.target import Selection, Target, find_target
+from runtime.backlog import Backlogs
 from runtime.batching import Batcher
 from runtime.db import Database
 from runtime.dispatch import Dispatch, Outgoing
@@ -99,6 +100,7 @@ class Submission:
 
     database: Database
     dispatch: Dispatch
+    backlogs: Backlogs
     _batchers: OrderedDict[tuple[Owner, str], Batcher[_Asked, Accepted]] = field(
         default_factory=OrderedDict
     )
@@ -144,14 +146,20 @@ class Submission:
         return self._batchers[key]
 
     async def _accept(
-        self,
-        owner: Owner,
-        queue: str,  # noqa: ARG002 - for the backlog
-        asked: Sequence[_Asked],
+        self, owner: Owner, queue: str, asked: Sequence[_Asked]
     ) -> list[Accepted | VesicleError]:
-        answers, runs = await self._write(owner, asked, deep=False)
-        await self._send(owner, runs)
-        return answers
+        refused = await self.backlogs.refuse_beyond(owner, len(asked))
+        welcome = asked[: len(asked) - len(refused)]
+        if not welcome:
+            return [*refused]
+        deep = self.backlogs.is_deep(owner, queue)
+        answers, runs = await self._write(owner, welcome, deep=deep)
+        self.backlogs.add(owner, len(runs))
+        late = [run.priority for run in runs if run.waits_in_table]
+        if late:
+            await self.dispatch.spill(owner, queue, max(late))
+        await self._send(owner, [run for run in runs if not run.waits_in_table])
+        return [*answers, *refused]
 
     async def _write(
         self, owner: Owner, asked: Sequence[_Asked], *, deep: bool
@@ -196,6 +204,7 @@ class Submission:
         if spilled:
             async with self.database.transaction(_scope(owner)) as connection:
                 await mark_unsent(connection, owner, spilled)
+            self.backlogs.expect_deep(owner, runs[0].queue)
 
 
 @dataclass(slots=True)

@@ -17,7 +17,9 @@ from runtime.keys import load_root_key
 from runtime.lanes.client import connect
 from runtime.settings import Settings
 from runtime.stamps import MessageStamps
+from scheduler.caps import sync_caps, sync_caps_when_told
 from scheduler.due import send_due
+from scheduler.refill import WAIT, Refiller
 from scheduler.relay import Relay
 from scheduler.upkeep import ensure_partitions, forget_expired_keys, release_orphans
 
@@ -60,12 +62,22 @@ async def run_scheduler(settings: Settings) -> None:
         redis = connect(settings.required_redis_url())
         stack.push_async_callback(redis.aclose)
         dispatch = Dispatch(redis, MessageStamps(root))
+        waiting = connect(settings.required_redis_url(), patience=WAIT + 5)
+        stack.push_async_callback(waiting.aclose)
         again = Relay(database, redis, dispatch)
+        listening = connect(settings.required_redis_url(), patience=None)
+        stack.push_async_callback(listening.aclose)
+        told = sync_caps_when_told(database, redis, listening)
+        stack.callback(asyncio.create_task(told).cancel)
+        refiller = Refiller(database, redis, waiting, dispatch)
+        stack.callback(asyncio.create_task(refiller.run()).cancel)
         duties = _Duties()
         await stack.enter_async_context(serve_health(settings.health_port, duties.is_well))
         for seconds, duty in (
             (2.0, again.relay),
+            (2.0, lambda: sync_caps(database, redis)),
             (5.0, lambda: send_due(database, dispatch)),
+            (5.0, refiller.find_deep),
             (60.0, lambda: release_orphans(database)),
             (600.0, lambda: forget_expired_keys(database)),
             (3600.0, lambda: ensure_partitions(database)),

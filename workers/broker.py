@@ -31,6 +31,8 @@ __all__ = ["NO_TENANT", "LaneBroker"]
 
 #: The lane's workspace and tenant for messages that belong to none, such as our own upkeep.
 NO_TENANT = "-"
+#: A lane's room for messages that are sent here: no row in PostgreSQL stands for them.
+_NO_HEAD = 10**9
 
 
 class LaneBroker(Broker):
@@ -114,7 +116,7 @@ class LaneBroker(Broker):
             delay or 0,
         )
         try:
-            self.lanes(message.queue_name).run(operations.enqueue([queued]))
+            self.lanes(message.queue_name).run(operations.enqueue([queued], head=_NO_HEAD))
         except TROUBLE as error:
             raise ConnectionClosed(str(error)) from None
         self.emit_after("enqueue", message, delay)

@@ -34,6 +34,9 @@ __all__ = ["LoopConsumer"]
 _FETCH = 100
 #: Seconds between two exchanges at least: enough for outcomes to gather under load.
 _PACE = 0.001
+#: Of so many slots one is spare, kept for tenants who hold little: it starts their messages at
+#: once while others have filled the rest. At 20, a tenant that is alone keeps 95 % busy.
+_SPARE_PART = 20
 #: Seconds that a cancelled message has to come to its end.
 _LAST_WORDS = 3.0
 
@@ -43,16 +46,24 @@ log = structlog.get_logger(__name__)
 class LoopConsumer:
     """Holds up to `slots` messages of some queues; lives on the loop that runs it.
 
-    `grace` is for how many seconds a stop waits before it cancels and hands back.
+    `grace` is for how many seconds a stop waits before it cancels and hands back. `spare` of the
+    slots, by default one in twenty, are kept for tenants who hold little of what is running.
     """
 
     def __init__(
-        self, broker: LaneBroker, queues: Iterable[str], *, slots: int, grace: float
+        self,
+        broker: LaneBroker,
+        queues: Iterable[str],
+        *,
+        slots: int,
+        grace: float,
+        spare: int | None = None,
     ) -> None:
         """Prepare; nothing is connected before `run`."""
         self._broker = broker
         self._queues = sorted(queues)
         self._slots = slots
+        self._spare = slots // _SPARE_PART if spare is None else spare
         self._grace = grace
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._cancelled: set[str] = set()
@@ -115,6 +126,8 @@ class LoopConsumer:
             ]
             sides = [asyncio.create_task(feed.watch()) for feed in self._feeds]
             sides += [asyncio.create_task(feed.beats()) for feed in self._feeds]
+            if self._spare:
+                sides += [asyncio.create_task(feed.watch_spare()) for feed in self._feeds]
             self._nudged.set()
             try:
                 yield
@@ -140,14 +153,16 @@ class LoopConsumer:
                 self._failures = 0
 
     async def _serve(self, feed: Feed) -> None:
-        room = 0 if self._stopping.is_set() else self._slots - len(self._tasks)
+        room, spare = self._room()
         if not feed.unsaid:
             if not feed.wanting:
                 return
-            if room <= 0:
+            if room + spare <= 0:
                 await feed.pass_on()
                 return
-        messages = await feed.exchange(max(0, min(room, _FETCH)))
+        messages = await feed.exchange(room, spare)
+        if room <= 0 < spare:
+            await feed.pass_on()
         self._last_exchange = asyncio.get_running_loop().time()
         for message in messages:
             if self._stopping.is_set():
@@ -156,6 +171,12 @@ class LoopConsumer:
                 self._start(feed, message)
         if feed.wanting or feed.unsaid:
             self._nudged.set()
+
+    def _room(self) -> tuple[int, int]:
+        """Return how many slots are free for anybody, and how many for tenants who hold little."""
+        free = 0 if self._stopping.is_set() else max(0, self._slots - len(self._tasks))
+        room = max(0, free - self._spare)
+        return (_FETCH, 0) if room > _FETCH else (room, free - room)
 
     async def _gather_outcomes(self) -> None:
         """Let the messages that finish in this moment share one round trip."""

@@ -48,6 +48,7 @@ class Feed:
         self._holdings = Holdings()
         self._outcomes: dict[str, Outcome] = {}
         self._drained = asyncio.Event()
+        self._only_spare = asyncio.Event()
         self._woken = False
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -61,26 +62,37 @@ class Feed:
         self._outcomes[outcome.message_id] = outcome
         self._nudge()
 
-    async def exchange(self, room: int) -> list[QueuedMessage]:
+    async def exchange(self, room: int, spare: int = 0) -> list[QueuedMessage]:
         """Tell the outcomes and fetch up to `room` messages, fairest first.
 
-        Raises one of TROUBLE; the outcomes are kept and told again.
+        Up to `spare` more come from tenants who hold little. Raises one of TROUBLE; the outcomes
+        are kept and told again.
         """
         told = list(islice(self._outcomes.values(), BATCH_LIMIT))
-        self.wanting, self._woken = False, False
+        self.wanting = False
         try:
-            batch = await self.lanes.run(exchange(self.name, room, told))
+            batch = await self.lanes.run(exchange(self.name, room, told, spare=spare))
         except BaseException:
             self.wanting = True
             raise
         self._forget(told)
+        self._look_out(len(batch.messages), room, spare, batch.next_due)
         if room > 0:
-            if len(batch.messages) < room:
-                self._drained.set()
-                self._wake_in(batch.next_due)
-            else:
-                self.wanting = True
+            self._woken = False
         return [message for message in batch.messages if self._hold(message.message_id)]
+
+    def _look_out(self, got: int, room: int, spare: int, next_due: float | None) -> None:
+        """Decide what tells of the next work: another fetch, or a token and the next due time."""
+        if room + spare <= 0:
+            return
+        if got == room + spare:
+            self.wanting = True
+            return
+        self._wake_in(next_due)
+        if got < room:
+            self._drained.set()
+        else:
+            self._only_spare.set()
 
     async def pass_on(self) -> None:
         """Wake another process if this one was woken and has no room."""
@@ -96,6 +108,17 @@ class Feed:
                 if await self._waiter.wait(WAIT):
                     self._drained.clear()
                     self._woken = True
+                    self._want()
+            except TROUBLE:
+                await asyncio.sleep(_RETRY_WAIT)
+
+    async def watch_spare(self) -> None:
+        """Wait for work that may use spare slots, whenever no others were free; for ever."""
+        while True:
+            await self._only_spare.wait()
+            try:
+                if await self._waiter.wait_spare(WAIT):
+                    self._only_spare.clear()
                     self._want()
             except TROUBLE:
                 await asyncio.sleep(_RETRY_WAIT)

@@ -12,6 +12,7 @@ from uuid import UUID
 from fastapi import Request
 from redis.asyncio import Redis
 
+from runtime.backlog import Backlogs
 from runtime.changes import announce, listen
 from runtime.credentials.vault import Vault, load_vault
 from runtime.db import Database
@@ -72,7 +73,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             database=database,
             redis=redis,
             authenticator=authenticator,
-            submission=Submission(database, Dispatch(redis, MessageStamps(root))),
+            submission=Submission(
+                database,
+                Dispatch(redis, MessageStamps(root)),
+                Backlogs(database, redis, cap=settings.backlog),
+            ),
             waiters=waiters,
         )
 

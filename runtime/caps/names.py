@@ -22,6 +22,9 @@ def cap_name(
         return f"workspace:{workspace_id}"
     if scope == "tenant" and tenant_id is not None:
         return f"tenant:{workspace_id}/{tenant_id}"
+    if scope == "element" and subject_id is not None:
+        # An element of the public catalogue is run by many workspaces; each counts for itself.
+        return f"element:{workspace_id}/{subject_id}"
     if subject_id is not None:
         return f"{scope}:{subject_id}"
     return f"{_DEFAULTS[scope]}@{workspace_id}"

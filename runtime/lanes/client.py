@@ -16,7 +16,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, NoScriptError, RedisError
 from redis.retry import Retry
 
-from runtime.lanes.operations import Operation
+from runtime.lanes.control import recount
+from runtime.lanes.script import Operation
 
 __all__ = [
     "CUT_OFF",
@@ -26,6 +27,7 @@ __all__ = [
     "connect",
     "connect_blocking",
     "queue_prefix",
+    "wait_for_thirst",
 ]
 
 T = TypeVar("T")
@@ -35,13 +37,14 @@ CUT_OFF = (redis.ConnectionError, redis.TimeoutError, OSError)
 #: All that goes wrong with a Redis that is down, full, read-only, loading or misused.
 TROUBLE = (RedisError, OSError)
 
+_SHARED = "{vesicle}"
 #: Seconds in which a server that works answers.
 _ANSWER_TIME = 5.0
 
 
 def queue_prefix(queue: str) -> str:
-    """Return what all keys of a queue begin with; the braces keep them on one Redis shard."""
-    return f"{{vesicle:{queue}}}"
+    """Return what all keys of a queue begin with; the braces keep all queues on one Redis shard."""
+    return f"{_SHARED}:{queue}"
 
 
 class _Cancellable:
@@ -117,8 +120,11 @@ class Lanes:
 
     async def wait(self, seconds: float) -> bool:
         """Block until there may be work, at most for `seconds`; the client must be as patient."""
-        token = await cast("Any", self._client.blpop([f"{self.prefix}:wake"], timeout=seconds))
-        return token is not None
+        return await _pop(self._client, f"{self.prefix}:wake", seconds)
+
+    async def wait_spare(self, seconds: float) -> bool:
+        """Block until there may be work of a tenant that holds little."""
+        return await _pop(self._client, f"{self.prefix}:spare", seconds)
 
     async def _ask(self, operation: Operation[Any]) -> Any:
         script = operation.script
@@ -127,6 +133,18 @@ class Lanes:
             return await client.evalsha(script.sha, 1, self.prefix, *operation.arguments)
         except NoScriptError:  # the server restarted, or its scripts were flushed
             return await client.eval(script.text, 1, self.prefix, *operation.arguments)
+
+
+async def wait_for_thirst(client: redis.asyncio.Redis, seconds: float) -> bool:
+    """Block until a lane of any queue may be `thirsty`, at most for `seconds`.
+
+    The client must be as patient.
+    """
+    return await _pop(client, f"{_SHARED}:thirsty:wake", seconds)
+
+
+async def _pop(client: redis.asyncio.Redis, token_list: str, seconds: float) -> bool:
+    return await cast("Any", client.blpop([token_list], timeout=seconds)) is not None
 
 
 class BlockingLanes:
@@ -163,6 +181,7 @@ class BlockingLanes:
         """
         for key in self._client.scan_iter(match=f"{self.prefix}:*", count=1000):
             self._client.unlink(key)
+        self.run(recount())
 
     def _ask(self, operation: Operation[Any]) -> Any:
         script = operation.script

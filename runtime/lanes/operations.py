@@ -1,30 +1,22 @@
-"""What can be asked of a queue.
+"""What senders and consumers ask of a queue, run by either client.
 
-An operation is a value: which script, which arguments, how to read the answer. Either client runs
-it, so nothing is written twice for asyncio and for threads.
+`runtime.lanes.control` has what is told to all queues, `runtime.lanes.inspection` the questions.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
-from runtime.lanes.messages import (
-    Batch,
-    Beat,
-    DeadLetter,
-    Depth,
-    LaneDepth,
-    Outcome,
-    QueuedMessage,
-)
+from runtime.lanes.inspection import dead_letters, depth, lane_depth, read_message, seconds_of, text
+from runtime.lanes.messages import Batch, Beat, Enqueued, Outcome, QueuedMessage
+from runtime.lanes.script import SEPARATOR, Operation, Script
 
 __all__ = [
     "BATCH_LIMIT",
     "CONSUMER_TIMEOUT",
+    "HEAD",
+    "HIGHEST_PRIORITY",
     "Operation",
     "Script",
     "beat",
@@ -46,61 +38,57 @@ T = TypeVar("T")
 BATCH_LIMIT = 1000
 #: Seconds without a sign of life after which a consumer's messages are handed to others.
 CONSUMER_TIMEOUT = 5.0
+#: Messages that a lane may have, besides those that are held; the rest stays in PostgreSQL.
+HEAD = 2000
+#: Priorities reach from minus this number to this number.
+HIGHEST_PRIORITY = 9
 
-_SEPARATOR = "\x1f"
-_FOLDER = Path(__file__).parent / "scripts"
-
-
-class Script:
-    """A Lua script: the shared state and moves, then the parts of its own."""
-
-    def __init__(self, *parts: str) -> None:
-        """Read `scripts/<part>.lua`, one after the other."""
-        self.text = "\n".join((_FOLDER / f"{part}.lua").read_text() for part in ("lanes", *parts))
-        #: The server's name for the text; it is not a secret.
-        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+_ENQUEUE = Script("caps", "head", "enqueue")
+_EXCHANGE = Script("caps", "stopped", "head", "holding", "settle", "draw", "take", "exchange")
+_BEAT = Script("caps", "stopped", "head", "holding", "beat")
+_MANAGE = Script("caps", "stopped", "head", "holding", "manage")
 
 
-@dataclass(frozen=True, slots=True)
-class Operation(Generic[T]):
-    """A question to one queue. `repeatable` if asking again after a lost answer does no harm."""
+def enqueue(
+    messages: Iterable[QueuedMessage], *, head: int = HEAD, refill: bool = False
+) -> Operation[Enqueued]:
+    """Put messages into their lanes, as far as these have room; answers what did not fit.
 
-    script: Script
-    arguments: Sequence[str | bytes | int | float]
-    read: Callable[[Any], T]
-    repeatable: bool = True
-
-
-_ENQUEUE = Script("enqueue")
-_EXCHANGE = Script("settle", "take", "exchange")
-_BEAT = Script("beat")
-_MANAGE = Script("manage")
-
-
-def enqueue(messages: Iterable[QueuedMessage]) -> Operation[int]:
-    """Put messages into their lanes; answers how many of them were new.
-
-    Raises ValueError for more than BATCH_LIMIT messages or a lane's name that cannot be one.
+    A lane of which something did not fit is deep: until it is `filled`, only a `refill` and what
+    has a higher priority than all that did not fit may enter it. Raises ValueError for more than
+    BATCH_LIMIT messages, a name that cannot be one, or a priority out of range.
     """
-    arguments: list[str | bytes | int] = []
-    for message_id, workspace, tenant, payload, delay in messages:
-        if _SEPARATOR in workspace or _SEPARATOR in tenant:
+    arguments: list[str | bytes | int] = [head, int(refill)]
+    count = 0
+    for message_id, workspace, tenant, payload, delay, priority, connection, element in messages:
+        names = f"{workspace}{tenant}{connection}{element}"
+        if SEPARATOR in names:
             raise ValueError("A lane's name may not hold the unit separator.")
-        arguments += (message_id, workspace, tenant, delay, payload)
-    _check_size(len(arguments) // 5)
-    return Operation(_ENQUEUE, arguments, int)
+        if abs(priority) > HIGHEST_PRIORITY:
+            raise ValueError(f"Priorities reach from -{HIGHEST_PRIORITY} to {HIGHEST_PRIORITY}.")
+        arguments += (message_id, workspace, tenant, delay, priority, connection, element, payload)
+        count += 1
+    _check_size(count)
+    return Operation(_ENQUEUE, arguments, _read_enqueued)
 
 
-def exchange(consumer: str, room: int, outcomes: Iterable[Outcome] = ()) -> Operation[Batch]:
+def exchange(
+    consumer: str, room: int, outcomes: Iterable[Outcome] = (), *, spare: int = 0
+) -> Operation[Batch]:
     """Settle messages that this consumer holds and fetch up to `room` new ones, fairest first.
 
-    Not repeatable: a second fetch brings other messages. A lost answer is healed by `beat`.
+    `spare` is how many more it has room for that come from tenants who hold little of what is
+    running. Not repeatable: a second fetch brings other messages. A lost answer is healed by
+    `beat`.
     """
-    arguments: list[str | int | float] = [consumer, min(room, BATCH_LIMIT)]
+    room = min(room, BATCH_LIMIT)
+    arguments: list[str | int | float] = [consumer, room, min(spare, BATCH_LIMIT - room)]
+    count = 0
     for outcome in outcomes:
         arguments += outcome[0], outcome[1], outcome[2], outcome[3]
-    _check_size((len(arguments) - 2) // 4)
-    return Operation(_EXCHANGE, arguments, _read_batch, repeatable=room == 0)
+        count += 1
+    _check_size(count)
+    return Operation(_EXCHANGE, arguments, _read_batch, repeatable=room + spare == 0)
 
 
 def beat(consumer: str, timeout: float = CONSUMER_TIMEOUT) -> Operation[Beat]:
@@ -133,21 +121,6 @@ def weigh(workspace: str, tenant: str | None, weight: float) -> Operation[None]:
     return _manage(_nothing, "weigh", workspace, tenant or "", weight)
 
 
-def lane_depth(workspace: str, tenant: str) -> Operation[LaneDepth]:
-    """Ask how many messages wait in one lane."""
-    return _manage(lambda reply: LaneDepth(reply[0], _seconds(reply[1])), "lane", workspace, tenant)
-
-
-def depth() -> Operation[Depth]:
-    """Ask how many messages the queue has."""
-    return _manage(lambda reply: Depth(*reply), "depth")
-
-
-def dead_letters(limit: int = 100) -> Operation[list[DeadLetter]]:
-    """List the messages that were given up last, the newest first."""
-    return _manage(_read_dead, "dead", limit)
-
-
 def _manage(read: Callable[[Any], T], command: str, *arguments: str | float) -> Operation[T]:
     return Operation(_MANAGE, [command, *arguments], read)
 
@@ -161,34 +134,14 @@ def _nothing(_reply: object) -> None:
     return None
 
 
-def _seconds(milliseconds: int) -> float | None:
-    return None if milliseconds < 0 else milliseconds / 1000
-
-
-def _read_message(message_id: bytes, record: bytes) -> QueuedMessage:
-    """Split a record; one that we did not write goes to nobody's lane as it is, to be refused."""
-    parts = record.split(b"\x1f", 2)
-    workspace, tenant, payload = parts if len(parts) == 3 else (b"", b"", record)  # noqa: PLR2004 - a record has three parts
-    return QueuedMessage(_text(message_id), _text(workspace), _text(tenant), payload)
+def _read_enqueued(reply: list[Any]) -> Enqueued:
+    return Enqueued(int(reply[0]), [text(message_id) for message_id in reply[1:]])
 
 
 def _read_batch(reply: list[Any]) -> Batch:
     pairs = zip(reply[1::2], reply[2::2], strict=True)
-    return Batch([_read_message(*pair) for pair in pairs], _seconds(reply[0]))
+    return Batch([read_message(*pair) for pair in pairs], seconds_of(reply[0]))
 
 
 def _read_beat(reply: list[Any]) -> Beat:
-    return Beat(bool(reply[0]), _seconds(reply[1]), frozenset(map(_text, reply[2:])))
-
-
-def _read_dead(reply: list[bytes]) -> list[DeadLetter]:
-    letters = []
-    for message_id, died_at, letter in zip(reply[::3], reply[1::3], reply[2::3], strict=True):
-        reason, _, record = letter.partition(b"\x1f")
-        message = _read_message(message_id, record)
-        letters.append(DeadLetter(message, int(float(died_at)), _text(reason)))
-    return letters
-
-
-def _text(value: bytes) -> str:
-    return value.decode(errors="replace")
+    return Beat(bool(reply[0]), seconds_of(reply[1]), frozenset(map(text, reply[2:])))

@@ -7,6 +7,7 @@ import uuid
 
 import pytest
 
+from runtime.caps.names import cap_name
 from tests.api import seeds
 from tests.api.asking import ok, refused
 from tests.samples import add_element, add_function
@@ -159,6 +160,20 @@ async def test_subjects_are_named_by_key_or_id(platform, workspace, manager, acm
         400,
     )
     assert error["data"]["path"] == "/tenantKey"
+
+
+async def test_an_element_of_the_catalogue_has_a_cap_in_each_workspace(
+    universe, manager, crm_integration, make_workspace
+):
+    """What many workspaces run may be capped by each of them, under a name of its own."""
+    (action, *_) = (await ok(manager.get("/actions", params={"integrationKey": "crm"})))["items"]
+    stranger = await (await make_workspace()).manager()
+    body = each_tenant(scope="element", elementId=action["id"])
+    ours = await ok(manager.post("/caps", json=body), 201)
+    theirs = await ok(stranger.post("/caps", json=body), 201)
+    assert ours["elementId"] == theirs["elementId"] == action["id"]
+    first, second = (cap_name(uuid.uuid4(), "element", None, action["id"]) for _ in range(2))
+    assert first != second
 
 
 async def test_tenants_read_the_caps_that_bind_them(manager, acme, globex, make_workspace):

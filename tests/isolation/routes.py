@@ -87,6 +87,7 @@ ASKS: dict[str, list[Ask]] = {
         Ask("/runs", {"runs": [{"action": "{action}", "connectionId": "{connection}"}]}, lists=True)
     ],
     "GET /runs/{run_id}": [Ask("/runs/{run}")],
+    "GET /runs/{run_id}/why": [Ask("/runs/{run}/why")],
     "POST /runs/{run_id}/stop": [Ask("/runs/{run}/stop")],
     # connections
     "GET /connections": _list(

@@ -81,6 +81,7 @@ async def post_cap(request: Request, caller: ManagerCaller, services: ServicesHe
         cap_id = await insert_cap(connection, caller.workspace_id, place, body.amount)
         row = await find_cap(connection, caller.scope, cap_id)
         await recorded(connection, caller, row, "cap:created")
+    await services.changed(caller.workspace_id)
     return JsonAnswer(public_cap(row), 201)
 
 
@@ -96,6 +97,7 @@ async def put_cap_in_place(
         row = await find_cap(connection, caller.scope, cap_id)
         if tag is not None:
             await recorded(connection, caller, row, tag)
+    await services.changed(caller.workspace_id)
     return JsonAnswer(public_cap(row))
 
 
@@ -137,13 +139,14 @@ async def remove_cap(cap_id: str, caller: ManagerCaller, services: ServicesHere)
 
 
 async def _write(services: Services, caller: Caller, cap_id: str, write: _Write) -> Response:
-    """Change a cap, and record what `write` says that happened."""
+    """Change a cap, record what `write` says that happened, and tell the scheduler."""
     async with services.database.transaction(caller.scope) as connection:
         row = await find_cap(connection, caller.scope, _existing(cap_id), lock=True)
         if (tag := await write(connection, row)) is not None:
             if tag != "cap:deleted":
                 row = await find_cap(connection, caller.scope, row["id"])
             await recorded(connection, caller, row, tag)
+    await services.changed(caller.workspace_id)
     return JsonAnswer(public_cap(row))
 
 

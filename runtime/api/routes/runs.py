@@ -21,6 +21,7 @@ from runtime.errors import BadRequestError, NotFoundError
 from runtime.runs.read import RunFilter, list_runs, public_run
 from runtime.runs.stop import stop_run
 from runtime.waiting import tell_ended
+from runtime.why import explain
 
 __all__ = ["router"]
 
@@ -79,6 +80,16 @@ async def get_run(
     """Return a run, after waiting up to `wait` seconds for its end."""
     row = await wait_for(services, caller, id_in_path(run_id, "run"), wait)
     return JsonAnswer(public_run(row))
+
+
+@router.get("/runs/{run_id}/why")
+async def get_why(run_id: str, caller: AnyCaller, services: ServicesHere) -> Response:
+    """Say why a run is not running: its place, what holds it, and when its next chance is."""
+    async with services.database.transaction(caller.scope) as connection:
+        reasons = await explain(connection, services.redis, id_in_path(run_id, "run"))
+    if reasons is None:
+        raise NotFoundError(f"There is no run {run_id}.")
+    return JsonAnswer(reasons)
 
 
 @router.post("/runs/{run_id}/stop")

@@ -13,10 +13,12 @@ if math.abs(now_ms - seen) > timeout / 2 then
   for _, other in ipairs(call('ZRANGE', BEATS, 0, -1)) do call('ZADD', BEATS, now_ms, other) end
 end
 
+call('SADD', QUEUES, HERE)
 call('ZADD', BEATS, now_ms, consumer)
 for _, silent in ipairs(call('ZRANGE', BEATS, '-inf', now_ms - timeout, 'BYSCORE')) do
   release(silent)
 end
+write_counts()
 
 local reply = { call('EXISTS', QUEUE.ready), next_due_ms() }
 for _, id in ipairs(call('HKEYS', held_key(consumer))) do reply[#reply + 1] = id end

@@ -1,26 +1,34 @@
 -- A consumer's one round trip: say how the messages it held ended, and take new ones.
--- ARGV: consumer, room, then kind, id, seconds, detail for each outcome.
+-- ARGV: consumer, room, spare room for tenants that hold little, then kind, id, seconds, detail for
+-- each outcome.
 -- Kinds: `ack` done; `retry` again after `detail` ms, or after a growing delay if that is empty;
 -- `back` to its place in the lane; `dead` given up, `detail` saying why.
 -- Returns {ms until the next delayed message is due or -1, id, record, id, record, ...}.
 
-local consumer, room = ARGV[1], tonumber(ARGV[2])
+local PROMOTE_LIMIT = 200         -- due messages moved to their lanes by one call
+local consumer, room, spare = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
 local function promote()
   local due = call('ZRANGE', DELAYED, '-inf', now / 1000, 'BYSCORE', 'LIMIT', 0, PROMOTE_LIMIT, 'WITHSCORES')
   for i = 1, #due, 2 do
-    call('ZREM', DELAYED, due[i])
     local record = call('HGET', MESSAGES, due[i])
-    local workspace, tenant = split(record or '')
-    if workspace then put(due[i], workspace, tenant, due[i + 1] * 1000) end
+    local workspace, tenant, priority = split(record or '')
+    undelay(due[i], workspace, tenant)
+    if workspace then put(due[i], workspace, tenant, place_of(due[i + 1] * 1000, priority)) end
   end
 end
 
-settle(consumer, 3)
-call('ZADD', BEATS, now / 1000, consumer)
-if room <= 0 then return { -1 } end
+settle(consumer, 4)
+if call('ZADD', BEATS, now / 1000, consumer) == 1 then call('SADD', QUEUES, HERE) end
+if room + spare <= 0 then
+  write_counts()
+  return { -1 }
+end
 promote()
-local given = take(consumer, room)
+local given = take(consumer, room, spare)
+write_counts()
 -- More than there was room for: somebody else may have some.
-if #given / 2 == room and call('EXISTS', QUEUE.ready) == 1 then wake() end
+local taken, more = #given / 2, call('EXISTS', QUEUE.ready) == 1
+if more and room > 0 and taken >= room then leave_token(WAKE) end
+if more and spare > 0 and taken >= room + spare then leave_token(SPARE) end
 return { next_due_ms(), unpack(given) }
