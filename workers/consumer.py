@@ -35,8 +35,8 @@ _FETCH = 100
 #: Seconds between two exchanges at least: enough for outcomes to gather under load.
 _PACE = 0.001
 #: Of so many slots one is spare, kept for tenants who hold little: it starts their messages at
-#: once while others have filled the rest. At 20, a tenant that is alone keeps 95 % busy.
-_SPARE_PART = 20
+#: once while others have filled the rest. A tenant that is alone still keeps 95 % busy.
+_SPARE_PART = 32
 #: Seconds that a cancelled message has to come to its end.
 _LAST_WORDS = 3.0
 
@@ -47,7 +47,7 @@ class LoopConsumer:
     """Holds up to `slots` messages of some queues; lives on the loop that runs it.
 
     `grace` is for how many seconds a stop waits before it cancels and hands back. `spare` of the
-    slots, by default one in twenty, are kept for tenants who hold little of what is running.
+    slots, by default one in 32, are kept for tenants who hold little of what is running.
     """
 
     def __init__(

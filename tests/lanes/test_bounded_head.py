@@ -165,7 +165,7 @@ def test_a_refill_cannot_overfill(lanes):
     send(lanes, messages(0, 12))
     fetch(lanes, 8)
     assert send(lanes, messages(20, 35), refill=True) == (8, names(28, 35))
-    assert lanes.run(lane_depth("shop", "acme")) [4]
+    assert lanes.run(lane_depth("shop", "acme"))[4]
 
 
 def test_a_dead_refiller_is_replaced(lanes, client):

@@ -110,3 +110,29 @@ def test_a_batch_is_as_fair_as_single_fetches(lanes):
     for tenant in ("acme", "globex", "initech"):
         send(lanes, tenant, 100)
     assert set(Counter(tenants(lanes.run(exchange("worker", 30)))).values()) == {10}
+
+
+def test_spare_room_is_for_who_holds_little(lanes, client):
+    """What is spare goes to a tenant that holds less than half its part, and to nobody else."""
+    client.flushall()
+    send(lanes, "acme", 100)
+    assert len(lanes.run(exchange("worker", 20, spare=5)).messages) == 20
+    assert lanes.run(exchange("worker", 0, spare=5)).messages == []
+    send(lanes, "globex", 100)
+    assert tenants(lanes.run(exchange("worker", 0, spare=5))) == ["globex"] * 5
+    assert tenants(lanes.run(exchange("worker", 0, spare=5))) == ["globex"] * 2
+    assert lanes.run(exchange("worker", 0, spare=5)).messages == []
+
+
+async def test_spare_room_is_woken_for(async_lanes):
+    """Who has nothing but spare room is woken by a tenant that holds little, not by a flood."""
+    await async_lanes._client.flushall()
+    flood = [QueuedMessage(f"a{n}", "shop", "acme", b"{}") for n in range(100)]
+    await async_lanes.run(enqueue(flood))
+    await async_lanes.run(exchange("worker", 20, spare=5))
+    while await async_lanes.wait_spare(0.01):
+        pass
+    await async_lanes.run(enqueue([QueuedMessage("more", "shop", "acme", b"{}")]))
+    assert not await async_lanes.wait_spare(0.01)
+    await async_lanes.run(enqueue([QueuedMessage("light", "shop", "globex", b"{}")]))
+    assert await async_lanes.wait_spare(1)

@@ -17,15 +17,18 @@ class FaultyProxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task] = set()
         self._server: asyncio.Server | None = None
+        self._is_cut = False
 
     async def open(self) -> None:
         """Accept connections, on the same port as before if there was one."""
+        self._is_cut = False
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
         """Refuse new connections and end all that are open."""
         self._server.close()
+        self._is_cut = True
         for writer in list(self._writers):
             writer.transport.abort()
         while self._tasks:
@@ -37,6 +40,9 @@ class FaultyProxy:
         with contextlib.suppress(OSError):
             upstream = await asyncio.open_connection("127.0.0.1", self.upstream)
             self._writers |= {writer, upstream[1]}
+            if self._is_cut:  # it was accepted before the cut, and connected only after it
+                writer.transport.abort()
+                upstream[1].transport.abort()
             await asyncio.gather(self._pump(reader, upstream[1]), self._answer(upstream[0], writer))
         self._tasks.discard(asyncio.current_task())
 

@@ -79,6 +79,36 @@ async def test_never_holds_more_than_its_slots(bench):
     assert sorted(started) == list(range(10))
 
 
+async def test_a_spare_slot_starts_who_holds_nothing(bench):
+    """A flood leaves the spare slot free, and another tenant's message starts in it at once."""
+    release = asyncio.Event()
+    started = []
+
+    async def hold(who):
+        started.append(who)
+        await release.wait()
+
+    actor = bench.actor(hold)
+
+    def send(who):
+        return actor.send_with_options(args=(who,), workspace="shop", tenant=who)
+
+    for _ in range(10):
+        send("acme")
+    consumer = LoopConsumer(bench.broker, [bench.queue], slots=4, grace=5, spare=1)
+    running = asyncio.create_task(consumer.run())
+    await eventually(lambda: consumer.in_flight == 3)
+    send("acme")
+    send("globex")
+    await eventually(lambda: consumer.in_flight == 4)
+    assert started == ["acme"] * 3 + ["globex"]
+    release.set()
+    await eventually(lambda: not bench.depth().total)
+    assert len(started) == 12
+    consumer.stop()
+    await running
+
+
 async def test_middleware_binds_refuses_and_observes(make_bench):
     """Hooks run around each message in a context of its own; a refused one is never run."""
     recorder = Recorder()

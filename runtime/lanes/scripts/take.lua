@@ -183,7 +183,10 @@ end
 local function take(consumer, room, spare)
   local given = {}
   if room > 0 then serve(consumer, room, false, given) end
-  if spare > 0 and #given / 2 >= room then serve(consumer, spare, true, given) end
+  if spare > 0 and #given / 2 >= room then
+    write_counts()   -- who holds how much is asked of the server now
+    serve(consumer, spare, true, given)
+  end
   if tired then leave_token(WAKE) end
   return given
 end
