@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help up demo test lint types bench lock clean
+.PHONY: help up demo test lint types bench chaos lock clean
 
 help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ types: $(VENV)/dev ## Check types
 
 bench: $(VENV)/server ## Measure side by side with peers, into bench.json
 	$(BIN)/python -m bench
+
+chaos: $(VENV)/dev ## Break everything at random under load (SECONDS=600) and check what must hold
+	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),600)
 
 lock: $(VENV)/dev ## Lock dependencies anew, with hashes and no index
 	$(PIP) install uv

@@ -1,0 +1,213 @@
+"""One campaign from the first server to the last figure."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from runtime.clock import monotonic
+from runtime.keys import create_keys, load_root_key
+from runtime.settings import Settings
+from tests.chaos.checker import Evidence, judge_runs
+from tests.chaos.faults import Field
+from tests.chaos.ledger import Ledger
+from tests.chaos.load import Load
+from tests.chaos.measures import judge_credits, judge_queue, judge_times
+from tests.chaos.nemesis import Nemesis, Strike
+from tests.chaos.processes import Processes
+from tests.chaos.scene import Database, connect_tenants, make_scene
+from tests.chaos.servers import OwnedServers
+from tests.chaos.verdict import Verdict, table
+from tests.samples import install_functions
+from tests.waiting import eventually
+
+__all__ = ["Outcome", "campaign"]
+
+#: Seconds after the last fault in which everything has to be answered and every run to end.
+DRAIN = 60.0
+
+_OPEN = "SELECT count(*) FROM runs WHERE status IN ('queued', 'running')"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a campaign came to."""
+
+    seed: int
+    runs: int
+    strikes: Sequence[Strike]
+    verdicts: Sequence[Verdict]
+    drained_in: float
+
+    @property
+    def struck_inside(self) -> int:
+        """Count the faults that struck while a run was under way."""
+        return sum(strike.in_flight > 0 for strike in self.strikes)
+
+    @property
+    def ok(self) -> bool:
+        """Return whether every invariant holds, and the test itself was one."""
+        return self.struck_inside > 0 and all(verdict.ok for verdict in self.verdicts)
+
+    def report(self) -> str:
+        """Return the figures as text."""
+        faults = [
+            [
+                strike.name,
+                str(strike.in_flight),
+                f"{strike.healed - strike.began:.1f}",
+                f"{strike.ready - strike.healed:.1f}",
+            ]
+            for strike in self.strikes
+        ]
+        verdicts = [
+            [each.invariant, each.what, each.figure, each.mark, "ok" if each.ok else "BROKEN"]
+            for each in sorted(self.verdicts, key=lambda each: int(each.invariant[1:]))
+        ]
+        examples = [
+            f"{each.invariant} {each.what}: {'; '.join(each.examples)}"
+            for each in self.verdicts
+            if not each.ok and each.examples
+        ]
+        summary = (
+            f"seed {self.seed}: {self.runs} runs, {len(self.strikes)} faults,"
+            f" {self.struck_inside} of them while runs were under way;"
+            f" drained in {self.drained_in:.1f} s"
+        )
+        return "\n".join(
+            [
+                table(["fault", "runs under way", "lasted s", "ready after s"], faults),
+                "",
+                table(["id", "what", "figure", "pass mark", ""], verdicts),
+                "",
+                *examples,
+                summary,
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What the campaign stands on, open."""
+
+    field: Field
+    ledger: Ledger
+    load: Load
+    api: str
+
+
+@asynccontextmanager
+async def _ground(seed: int, folder: Path) -> AsyncIterator[_Ground]:
+    home = folder / "home"
+    async with contextlib.AsyncExitStack() as stack:
+        servers = OwnedServers(home)
+        stack.push_async_callback(servers.close)
+        urls = await servers.open()
+        create_keys(home)
+        settings = Settings(
+            home=home,
+            database_url=SecretStr(urls.owner_url),
+            redis_url=SecretStr(urls.redis_url),
+        )
+        root = load_root_key(settings)
+        ledger = Ledger(seed)
+        stack.push_async_callback(ledger.close)
+        await ledger.open()
+        database = Database(urls.owner_url, urls.admin_url)
+        scene = await make_scene(settings, root, database, ledger.port)
+        functions = folder / "functions"
+        functions.mkdir()
+        processes = Processes(settings, root, folder, install_functions(functions))
+        stack.push_async_callback(processes.close)
+        await processes.open(ledger.port)
+        apis = [process.url for process in processes.of("api")]
+        await connect_tenants(scene, apis[0])
+        load = Load(seed, scene.tenants, apis)
+        yield _Ground(
+            Field(servers, processes, database, urls.redis_url, load), ledger, load, apis[0]
+        )
+
+
+async def campaign(
+    seed: int, seconds: float, *, say: Callable[[str], object] = str, keep: Path | None = None
+) -> Outcome:
+    """Load the system and strike at it for so many seconds; return the figures.
+
+    Each fault is told to `say`. Logs are copied to `keep`, if it is given.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="vesicle-chaos-"))
+    _let_in(folder)
+    try:
+        async with _ground(seed, folder) as ground:
+            nemesis = Nemesis(seed, ground.field, say)
+            async with asyncio.TaskGroup() as both:
+                both.create_task(ground.load.run())
+                try:
+                    await nemesis.rage(seconds)
+                finally:
+                    ground.load.going = False
+                    since = monotonic()
+            drained = await _drained(ground.field.database, since)
+            return await _judge(seed, ground, nemesis, drained)
+    finally:
+        if keep is not None:
+            _copy_logs(folder, keep)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _drained(database: Database, since: float) -> float:
+    """Wait until every run has ended, but no longer than allowed; return the seconds since."""
+
+    async def all_ended() -> bool:
+        return await database.count(_OPEN) == 0
+
+    with contextlib.suppress(AssertionError):  # what is stuck is judged with everything else
+        await eventually(all_ended, seconds=DRAIN - (monotonic() - since))
+    return monotonic() - since
+
+
+async def _judge(seed: int, ground: _Ground, nemesis: Nemesis, drained: float) -> Outcome:
+    field = ground.field
+    runs = await field.database.rows("SELECT * FROM runs WHERE kind = 'action'")
+    evidence = Evidence(
+        history=ground.load.history,
+        hits=ground.ledger.hits,
+        runs={str(run["id"]): run for run in runs},
+        records=await field.database.rows(
+            "SELECT a.run_id, a.status FROM activity_records AS a JOIN runs AS r ON r.id = a.run_id"
+            " WHERE r.kind = 'action' AND a.tag LIKE 'action:run:%%'"
+        ),
+        moves=await field.database.rows("SELECT * FROM chaos_moves ORDER BY at"),
+    )
+    verdicts = [
+        *judge_runs(evidence),
+        *judge_times(
+            nemesis.strikes, evidence, ground.load.attempts, field.stops, field.processes.deaths
+        ),
+        *await _judge_queue(field),
+        *await judge_credits(field.database),
+    ]
+    return Outcome(seed, len(runs), nemesis.strikes, verdicts, drained)
+
+
+async def _judge_queue(field: Field) -> list[Verdict]:
+    async with field.valkey() as client:
+        return await judge_queue(client, field.database, field.poison)
+
+
+def _let_in(folder: Path) -> None:
+    folder.chmod(0o755)  # the servers of root run as somebody else
+
+
+def _copy_logs(folder: Path, keep: Path) -> None:
+    keep.mkdir(parents=True, exist_ok=True)
+    for path in (*folder.glob("*.log"), *(folder / "home" / "logs").glob("*.log")):
+        shutil.copy(path, keep / path.name)
