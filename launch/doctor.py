@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import psycopg
@@ -13,16 +14,18 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from rich.console import Console
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 from sqlmodel import SQLModel
 
 from launch.instance import Instance
 from models import policies  # the package registers every table
+from runtime.clock import now
 from runtime.credentials.vault import load_vault
 from runtime.db import refuse_privileged, role_url
 from runtime.errors import ConfigurationError, VesicleError
 from runtime.keys import RootKey, load_root_key
 from runtime.lanes.client import TROUBLE, connect
+from runtime.redis_check import EVICTING, eviction_policy, keeps_all
 from runtime.settings import ROLES, Settings
 
 __all__ = ["examine"]
@@ -31,24 +34,36 @@ __all__ = ["examine"]
 _OLDEST_REDIS, _OLDEST_VALKEY = (7, 2), (8, 0)
 _OLDEST_POSTGRES = 15
 
+#: Seconds by which clocks may differ. Ids and stamps are made by one clock and read by another.
+_CLOCK_LEEWAY = 5.0
+#: Connections that one API process, one worker process and one scheduler open at most: a pool and
+#: an engine for each of their logins, of 8 connections each, or of 4 in the scheduler.
+_NEEDED = {"API": 48, "worker": 16, "scheduler": 8}
+
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at; `fault` says what to do about it, None that it is well."""
+    """One thing that was looked at; `fault` says what to do about it, None that it is well.
+
+    A `hint` is worth knowing and makes nothing wrong.
+    """
 
     what: str
     fault: str | None = None
+    hint: str | None = None
 
 
 async def examine(settings: Settings, console: Console) -> bool:
     """Print every finding; return whether all is well."""
     well = True
     async for finding in _findings(_of_instance(settings)):
-        if finding.fault is None:
-            console.print(f"  [green]✓[/green] {finding.what}")
-        else:
+        if finding.fault is not None:
             well = False
             console.print(f"  [red]✗[/red] {finding.what}: {finding.fault}")
+        elif finding.hint is not None:
+            console.print(f"  [yellow]![/yellow] {finding.what}: {finding.hint}")
+        else:
+            console.print(f"  [green]✓[/green] {finding.what}")
     console.print("[green]All is well.[/green]" if well else "[red]Something is wrong.[/red]")
     return well
 
@@ -136,11 +151,54 @@ def _database(settings: Settings) -> list[Finding]:
             ).scalar_one()
             missing = None if ahead else "missing for next month; is the scheduler running?"
             found.append(Finding("partitions", missing))
-            return found
+            return [*found, _head_room(connection), _database_clock(connection)]
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
         return [Finding("database tables", f"{type(error).__name__}; run `vesicle migrate`")]
     finally:
         engine.dispose()
+
+
+def _head_room(connection: Connection) -> Finding:
+    """Compare what PostgreSQL lets in with what one process of each kind may open."""
+    most, kept = connection.execute(
+        text(
+            "SELECT current_setting('max_connections')::int,"
+            " current_setting('superuser_reserved_connections')::int"
+            " + coalesce(current_setting('reserved_connections', true), '0')::int"
+        )
+    ).one()
+    needed = sum(_NEEDED.values())
+    each = ", ".join(f"{number} for a {name}" for name, number in _NEEDED.items())
+    hint = (
+        f"under load one process of each kind opens up to {needed} ({each}); raise max_connections"
+    )
+    return Finding(
+        f"PostgreSQL lets {most - kept} connections in",
+        hint=None if most - kept >= needed else hint,
+    )
+
+
+def _database_clock(connection: Connection) -> Finding:
+    asked = now()
+    told = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return _clock("PostgreSQL", asked, told, now())
+
+
+async def _broker_clock(redis: Redis) -> Finding:
+    asked = now()
+    seconds, micros = await redis.time()
+    told = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
+    return _clock("the broker", asked, told, now())
+
+
+def _clock(whose: str, asked: datetime, told: datetime, heard: datetime) -> Finding:
+    """Compare a clock with ours; the answer may be from any moment between the two."""
+    ahead = max(0.0, (told - heard).total_seconds(), (asked - told).total_seconds())
+    hint = (
+        f"differs from this machine's by {ahead:.0f} s; synchronise both (NTP): stamps and tokens"
+        " are refused, and run ids out of order, when clocks disagree"
+    )
+    return Finding(f"clock of {whose}", hint=hint if ahead > _CLOCK_LEEWAY else None)
 
 
 async def _broker(settings: Settings) -> AsyncIterator[Finding]:
@@ -148,13 +206,12 @@ async def _broker(settings: Settings) -> AsyncIterator[Finding]:
     try:
         info = cast("dict[str, str]", await redis.info("server"))
         yield _version(info)
-        policy = await _config(redis, "maxmemory-policy")
+        policy = await eviction_policy(redis)
         yield Finding(
-            f"maxmemory-policy {policy}",
-            None
-            if policy in ("noeviction", "unknown")
-            else "must be noeviction: another policy throws away queued messages",
+            f"maxmemory-policy {policy or 'unknown'}", None if keeps_all(policy) else EVICTING
         )
+        yield _persistence(await _config(redis, "appendonly"))
+        yield await _broker_clock(redis)
         guarded = await _config(redis, "requirepass")
         yield Finding("broker password", None if guarded else "none is set: set requirepass")
     except TROUBLE as error:
@@ -170,6 +227,15 @@ def _version(info: dict[str, str]) -> Finding:
     parts = tuple(int(part) for part in version.split(".")[:2])
     needed = f"at least {'.'.join(map(str, oldest))} is needed"
     return Finding(f"{name} {version}", None if parts >= oldest else needed)
+
+
+def _persistence(appendonly: str) -> Finding:
+    """Say what a restart of the broker costs; it loses no run either way."""
+    hint = (
+        "no run is lost when the broker restarts, but each waits until the scheduler has sent it"
+        " again, and tenants' shares begin anew; set `appendonly yes`"
+    )
+    return Finding(f"appendonly {appendonly}", hint=hint if appendonly == "no" else None)
 
 
 async def _config(redis: Redis, name: str) -> str:

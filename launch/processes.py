@@ -31,7 +31,9 @@ def children(
 ) -> list[Child]:
     """Return the API, the workers and the scheduler, each with its own logins only."""
 
-    def make(name: str, kind: str, command: Sequence[str], health_port: int) -> Child:
+    def make(
+        name: str, kind: str, command: Sequence[str], health_port: int, ready_port: int = 0
+    ) -> Child:
         own = {
             f"VESICLE_DATABASE_URL_{role.upper()}": role_url(settings, root, role)
             for role in _LOGINS[kind]
@@ -49,12 +51,12 @@ def children(
                 "VESICLE_EGRESS_ALLOW": _with_crm(settings.egress_allow, crm_port),
                 "PYTHONPATH": str(ROOT),
             },
-            ready_url=f"http://127.0.0.1:{health_port}/health/ready",
+            ready_url=f"http://127.0.0.1:{ready_port or health_port}/health/ready",
         )
 
     base = settings.port + 1
     return [
-        make("api", "api", ["api"], settings.port),
+        make("api", "api", ["api"], base + _WORKERS + 1, settings.port),
         *(
             make(f"worker-{number + 1}", "worker", ["worker", "--processes", "1"], base + number)
             for number in range(_WORKERS)

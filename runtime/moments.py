@@ -7,7 +7,7 @@ from uuid import UUID
 
 from runtime.errors import BadRequestError
 
-__all__ = ["parse_moment", "uuid_floor"]
+__all__ = ["parse_moment", "uuid_floor", "uuid_moment"]
 
 
 def uuid_floor(moment: datetime) -> UUID:
@@ -16,6 +16,11 @@ def uuid_floor(moment: datetime) -> UUID:
     Tables that are partitioned by such ids are only pruned by ids, not by a column of moments.
     """
     return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
+
+
+def uuid_moment(made: UUID) -> datetime:
+    """Return the moment at which a UUIDv7 was made, to the millisecond."""
+    return datetime.fromtimestamp((made.int >> 80) / 1000, UTC)
 
 
 def parse_moment(text: str | None, name: str) -> datetime | None:

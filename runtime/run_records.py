@@ -10,10 +10,13 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
+from runtime import metrics
 from runtime.batching import Batcher
+from runtime.clock import now
 from runtime.credits.ledger import Demand, reserve, settle
 from runtime.db import Database
 from runtime.errors import VesicleError
+from runtime.moments import uuid_moment
 from runtime.runs.finish import finish_runs
 from runtime.runs.hold import Refusal, claim_runs, hand_back, mark_called
 from runtime.runs.postpone import postpone_runs
@@ -78,13 +81,20 @@ class RunRecords:
         async with self._database.transaction(
             Scope.worker(ticket.owner for ticket in tickets)
         ) as connection:
-            return await claim_runs(connection, tickets, lease=self._lease)
+            claims = await claim_runs(connection, tickets, lease=self._lease)
+        for claim in claims:
+            _count_start(claim)
+        return claims
 
     async def _reserve(self, demands: Sequence[Demand]) -> list[VesicleError | None]:
         async with self._database.transaction(
             Scope.worker(demand.owner for demand in demands)
         ) as connection:
-            return await reserve(connection, demands)
+            refusals = await reserve(connection, demands)
+        for refusal in refusals:
+            if refusal is not None:
+                metrics.credits_refused(refusal.key or refusal.type)
+        return refusals
 
     async def _mark_called(self, claims: Sequence[Claim]) -> list[bool]:
         async with self._database.transaction(
@@ -104,6 +114,9 @@ class RunRecords:
             nothing: dict[UUID, dict[str, float]] = {run_id: {} for run_id in sorted(delays)}
             if nothing:
                 await settle(connection, nothing)
+        for claim, postponement in late:
+            if claim.run_id in delays:
+                metrics.run_put_off(postponement.reason, claim.queue)
         return [delays.get(claim.run_id) for claim, _ in late]
 
     async def _finish(self, endings: Sequence[tuple[Claim, Ending]]) -> list[bool]:
@@ -119,4 +132,21 @@ class RunRecords:
             if usage:
                 await settle(connection, usage)
         await tell_ended(self._redis, ours)
+        moment = now()
+        for claim, ending in endings:
+            if claim.run_id in ours:
+                lasted = (moment - claim.started_at).total_seconds()
+                metrics.run_ended(ending.status, claim.kind, claim.queue, max(0.0, lasted))
         return [claim.run_id in ours for claim, _ in endings]
+
+
+def _count_start(claim: Claim | Refusal) -> None:
+    if isinstance(claim, Refusal):
+        return metrics.claim_refused(claim.reason)
+    return metrics.run_started(
+        claim.kind,
+        claim.queue,
+        first=claim.attempt == 1 and claim.parks == 0,
+        taken_over=claim.takeovers > 0,
+        wait=(claim.started_at - uuid_moment(claim.run_id)).total_seconds(),
+    )

@@ -74,8 +74,11 @@ class Settings(BaseSettings):
     lease: float = 10.0
     #: Seconds that a stopping worker gives its runs before it hands them back.
     grace: float = 25.0
-    #: Port on which workers and scheduler answer /health; 0 picks a free one.
+    #: Port on which each process answers probes and shows its metrics; 0 picks a free one.
     health_port: int = 0
+    #: The address of that port; beyond loopback, metrics need the token.
+    health_host: str = "127.0.0.1"
+    metrics_token: SecretStr | None = None
     #: How log lines look.
     log_format: Literal["json", "console"] = "json"
     log_level: str = "INFO"

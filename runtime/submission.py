@@ -23,7 +23,7 @@ import uuid_utils.compat
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from runtime import jsontext
+from runtime import jsontext, metrics
 from runtime.actions.schema import check_input
 from runtime.actions.target import Selection, Target, find_target
 from runtime.backlog import Backlogs
@@ -146,6 +146,18 @@ class Submission:
         return self._batchers[key]
 
     async def _accept(
+        self, owner: Owner, queue: str, asked: Sequence[_Asked]
+    ) -> list[Accepted | VesicleError]:
+        with metrics.submission(queue):
+            answers = await self._answers(owner, queue, asked)
+        for answer in answers:
+            if isinstance(answer, VesicleError):
+                metrics.run_refused(answer.key or answer.type)
+        accepted = sum(isinstance(one, Accepted) and not one.is_repeat for one in answers)
+        metrics.run_accepted(queue, accepted)
+        return answers
+
+    async def _answers(
         self, owner: Owner, queue: str, asked: Sequence[_Asked]
     ) -> list[Accepted | VesicleError]:
         refused = await self.backlogs.refuse_beyond(owner, len(asked))

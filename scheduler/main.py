@@ -15,10 +15,12 @@ from runtime.dispatch import Dispatch
 from runtime.health import serve_health
 from runtime.keys import load_root_key
 from runtime.lanes.client import connect
+from runtime.redis_check import warn_if_evicting
 from runtime.settings import Settings
 from runtime.stamps import MessageStamps
 from scheduler.caps import sync_caps, sync_caps_when_told
 from scheduler.due import send_due
+from scheduler.metrics import QueueWatch
 from scheduler.refill import WAIT, Refiller
 from scheduler.relay import Relay
 from scheduler.upkeep import ensure_partitions, forget_expired_keys, release_orphans
@@ -72,12 +74,23 @@ async def run_scheduler(settings: Settings) -> None:
         refiller = Refiller(database, redis, waiting, dispatch)
         stack.callback(asyncio.create_task(refiller.run()).cancel)
         duties = _Duties()
-        await stack.enter_async_context(serve_health(settings.health_port, duties.is_well))
+        watch = QueueWatch(redis)
+        await stack.enter_async_context(
+            serve_health(
+                settings.health_port,
+                duties.is_well,
+                host=settings.health_host,
+                token=settings.metrics_token,
+                pages={"/metrics/tenants": watch.top_tenants},
+            )
+        )
+        await warn_if_evicting(redis)
         for seconds, duty in (
             (2.0, again.relay),
             (2.0, lambda: sync_caps(database, redis)),
             (5.0, lambda: send_due(database, dispatch)),
             (5.0, refiller.find_deep),
+            (5.0, watch.measure),
             (60.0, lambda: release_orphans(database)),
             (600.0, lambda: forget_expired_keys(database)),
             (3600.0, lambda: ensure_partitions(database)),

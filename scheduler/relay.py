@@ -9,6 +9,7 @@ from __future__ import annotations
 import structlog
 from redis.asyncio import Redis
 
+from runtime import metrics
 from runtime.db import Database
 from runtime.dispatch import Dispatch
 from runtime.lanes.client import TROUBLE
@@ -71,6 +72,7 @@ class Relay:
             if sent < _BATCH:
                 break
         if total:
+            metrics.relay_sent_again(total)
             log.info("relay.sent_again", runs=total)
         return total
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 from dramatiq import MessageProxy, Middleware
 
-from runtime import logs
+from runtime import logs, metrics
 from runtime.credentials.vault import load_vault
 from runtime.keys import load_root_key
 from runtime.lanes.messages import QueuedMessage
@@ -62,6 +62,7 @@ def assemble(config: Settings) -> tuple[LaneBroker, WorkerProcess]:
     @asynccontextmanager
     async def lifespan(consumer: LoopConsumer) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
+            metrics.watch_slots(config.slots, lambda: consumer.in_flight)
             await stack.enter_async_context(process.open(lambda: consumer.ready))
             yield
 

@@ -21,6 +21,7 @@ from runtime.functions.registry import Functions
 from runtime.health import serve_health
 from runtime.keys import RootKey
 from runtime.lanes.client import connect
+from runtime.redis_check import warn_if_evicting
 from runtime.run_records import RunRecords
 from runtime.runs.holder import Holder
 from runtime.settings import Settings
@@ -70,7 +71,15 @@ class WorkerProcess:
                 holder=holder,
             )
             await stack.enter_async_context(self.letters.kept_in(database))
-            await stack.enter_async_context(serve_health(settings.health_port, ready))
+            await stack.enter_async_context(
+                serve_health(
+                    settings.health_port,
+                    ready,
+                    host=settings.health_host,
+                    token=settings.metrics_token,
+                )
+            )
+            await warn_if_evicting(redis)
             for work in (holder.keep(), listen(listening, preparer.forget, holder.stop)):
                 stack.callback(asyncio.create_task(work).cancel)
             yield

@@ -12,11 +12,11 @@ from runtime.actions.connected import Connected, load_connected
 from runtime.cache import Cache
 from runtime.config.kinds import ApiRequestAction, HttpRequestAction, parse_spec
 from runtime.config.resolve import Place, resolve
-from runtime.config.store import layers_of
+from runtime.config.store import ElementRow, layers_query
 from runtime.credentials.vault import Vault
 from runtime.credits.ledger import Demand
-from runtime.credits.limits import ACTION_RUNS, LimitRule, Subjects, applicable, load_limits
-from runtime.db import Database
+from runtime.credits.limits import ACTION_RUNS, LimitRule, Subjects, applicable, limits_query
+from runtime.db import Database, Query
 from runtime.errors import ConfigurationError, NotFoundError
 from runtime.formulas import UNDEFINED, evaluate
 from runtime.runs.states import Claim
@@ -182,27 +182,30 @@ class Preparer:
         )
 
     async def _load_connected(self, owner: Owner, connection_id: UUID) -> Connected:
-        async with self.database.transaction(Scope.worker([owner])) as connection:
+        async with self.database.pipelined(Scope.worker([owner])) as connection:
             return await load_connected(connection, self.vault, owner, connection_id)
 
     async def _load_tenant(self, owner: Owner) -> _Tenant:
-        async with self.database.transaction(Scope.worker([owner])) as connection:
-            cursor = await connection.execute(
+        tenants, limits = await self.database.ask(
+            Scope.worker([owner]),
+            Query(
                 "SELECT id::text, key, name, fields FROM tenants WHERE id = %s", (owner.tenant_id,)
-            )
-            row = await cursor.fetchone()
-            if row is None:
-                raise NotFoundError("The tenant no longer exists.")
-            return _Tenant(row, await load_limits(connection, owner))
+            ),
+            limits_query(owner),
+        )
+        if not tenants:
+            raise NotFoundError("The tenant no longer exists.")
+        return _Tenant(tenants[0], [LimitRule(**row) for row in limits])
 
     async def _load_action(
         self, claim: Claim, connected: Connected | None
     ) -> tuple[Any, str, UUID]:
         owner, key = claim.owner, claim.element_key or ""
-        async with self.database.transaction(Scope.worker([owner])) as connection:
-            rows = await layers_of(
-                connection, kind="action", key=key, owner=(owner.workspace_id, owner.tenant_id)
-            )
+        (found_rows,) = await self.database.ask(
+            Scope.worker([owner]),
+            layers_query(kind="action", key=key, owner=(owner.workspace_id, owner.tenant_id)),
+        )
+        rows = [ElementRow(**row) for row in found_rows]
         app = connected.definition.key if connected else None
         found = resolve(rows, Place(claim.integration_id, app, claim.connection_id))
         if found is None:

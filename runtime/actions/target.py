@@ -12,7 +12,13 @@ from psycopg.rows import DictRow
 
 from runtime.config.kinds import parse_spec
 from runtime.config.resolve import Place, Resolved, applies, resolve
-from runtime.config.store import ElementRow, element_by_id, integration_by_key, layers_of
+from runtime.config.store import (
+    ElementRow,
+    element_by_id,
+    integration_by_key,
+    layers_of,
+    layers_query,
+)
 from runtime.credentials.connections import ConnectionRow, choose, connections_of, named
 from runtime.errors import BadRequestError, NotFoundError
 from runtime.tenancy import Owner
@@ -54,10 +60,16 @@ async def find_target(
     AmbiguousConnectionError when several connections could serve, DependencyError when none can and
     ConfigurationError when the effective action is not valid.
     """
-    connections = await connections_of(database, owner)
     if selection.inline is not None:
+        connections = await connections_of(database, owner)
         return _inline(selection, connections, await _integration(database, owner, selection))
-    key, rows, selection = await _candidates(database, owner, selection)
+    selector = _selector(selection)
+    scope = (owner.workspace_id, owner.tenant_id)
+    # Fetched after the connections, so that in a pipeline both take one round trip.
+    keyed = await database.execute(*layers_query(kind="action", key=selector, owner=scope))
+    connections = await connections_of(database, owner)
+    named = [ElementRow(**row) for row in await keyed.fetchall()]
+    key, rows, selection = await _candidates(database, owner, selection, named)
     integration = await _integration(database, owner, selection)
     connection = _connection(selection, connections, integration, rows, key)
     if connection is not None:
@@ -102,22 +114,32 @@ def _inline(
     )
 
 
-async def _candidates(
-    database: AsyncConnection[DictRow], owner: Owner, selection: Selection
-) -> tuple[str, Sequence[ElementRow], Selection]:
-    """Return the key, the layers that carry it, and the selection narrowed by the selector."""
+def _selector(selection: Selection) -> str:
     selector = selection.action or ""
     if not 0 < len(selector) <= 400:  # noqa: PLR2004 - an integration's key, a dot and a key
         raise BadRequestError("Name an action by its id or key.", data={"path": "/key"})
+    return selector
+
+
+async def _candidates(
+    database: AsyncConnection[DictRow],
+    owner: Owner,
+    selection: Selection,
+    keyed: Sequence[ElementRow],
+) -> tuple[str, Sequence[ElementRow], Selection]:
+    """Return the key, the layers that carry it, and the selection narrowed by the selector.
+
+    `keyed` are the layers whose key is what the selector says, were it an id or a dotted name.
+    """
+    selector = _selector(selection)
     scope = (owner.workspace_id, owner.tenant_id)
     if _is_id(selector):
         row = await element_by_id(database, UUID(selector))
         if row is not None and row.kind == "action":
             rows = await layers_of(database, kind="action", key=row.key, owner=scope)
             return row.key, rows, _narrowed(selection, row)
-    rows = await layers_of(database, kind="action", key=selector, owner=scope)
-    if rows:
-        return selector, rows, selection
+    if keyed:
+        return selector, keyed, selection
     prefix, dot, key = selector.partition(".")
     if dot and selection.integration in (None, prefix):
         rows = await layers_of(database, kind="action", key=key, owner=scope)

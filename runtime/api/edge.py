@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
+from runtime import metrics
 from runtime.clock import monotonic
 from runtime.errors import BadRequestError, InternalError, PayloadTooLargeError, VesicleError
 
@@ -72,13 +73,16 @@ class Edge:
                 raise  # the server cuts the connection, so half an answer is not taken for one
             await _answer(sending, InternalError(), request_id)
         finally:
+            seconds = monotonic() - started
             log.info(
                 "request",
                 method=scope["method"],
                 path=scope["path"],
                 status=status,
-                ms=round((monotonic() - started) * 1000, 1),
+                ms=round(seconds * 1000, 1),
             )
+            route = getattr(scope.get("route"), "path", None)
+            metrics.request_answered(scope["method"], route, status, seconds)
             clear_contextvars()
 
 

@@ -147,7 +147,7 @@ async def _until(
 
 
 async def _read(services: Services, caller: Caller, run_id: UUID) -> DictRow:
-    async with services.database.transaction(caller.scope) as connection:
+    async with services.database.pipelined(caller.scope) as connection:
         row = await find_run(connection, run_id)
     if row is None:
         raise NotFoundError(f"There is no run {run_id}.")

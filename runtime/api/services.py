@@ -17,8 +17,10 @@ from runtime.changes import announce, listen
 from runtime.credentials.vault import Vault, load_vault
 from runtime.db import Database
 from runtime.dispatch import Dispatch
+from runtime.health import Reachability, serve_health
 from runtime.keys import RootKey, load_root_key
 from runtime.lanes.client import connect
+from runtime.redis_check import warn_if_evicting
 from runtime.settings import Settings
 from runtime.stamps import MessageStamps
 from runtime.submission import Submission
@@ -66,6 +68,17 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         authenticator = Authenticator(database, vault, settings)
         task = asyncio.create_task(listen(listening, authenticator.forget))
         stack.callback(task.cancel)
+        reach = Reachability(database=lambda: database.ping("runtime"))
+        stack.callback(asyncio.create_task(reach.watch()).cancel)
+        await stack.enter_async_context(
+            serve_health(
+                settings.health_port,
+                reach,
+                host=settings.health_host,
+                token=settings.metrics_token,
+            )
+        )
+        await warn_if_evicting(redis)
         yield Services(
             settings=settings,
             root=root,

@@ -10,11 +10,20 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-__all__ = ["ElementRow", "element_by_id", "integration_by_key", "layers_of"]
+from runtime.db import Query
+
+__all__ = ["ElementRow", "element_by_id", "integration_by_key", "layers_of", "layers_query"]
 
 _COLUMNS = (
     "id, kind, layer, workspace_id, tenant_id, integration_id, connection_id, app, key, parent_id,"
     " spec, revision"
+)
+
+_LAYERS = (
+    f"SELECT {_COLUMNS} FROM elements"  # noqa: S608 - our own column list
+    " WHERE kind = %s AND key = %s AND archived_at IS NULL"
+    " AND (workspace_id IS NULL OR (workspace_id = %s"
+    " AND (tenant_id IS NULL OR tenant_id = %s)))"
 )
 
 
@@ -41,18 +50,19 @@ class ElementRow:
         return self.parent_id is not None
 
 
+def layers_query(*, kind: str, key: str, owner: tuple[UUID, UUID | None]) -> Query:
+    """Return what finds every live row of this kind and key that workspace and tenant can see.
+
+    Each row it finds is an ElementRow's members.
+    """
+    return Query(_LAYERS, (kind, key, *owner))
+
+
 async def layers_of(
     connection: AsyncConnection[DictRow], *, kind: str, key: str, owner: tuple[UUID, UUID | None]
 ) -> Sequence[ElementRow]:
     """Return every live row of this kind and key that the workspace and tenant can see."""
-    workspace_id, tenant_id = owner
-    cursor = await connection.execute(
-        f"SELECT {_COLUMNS} FROM elements"  # noqa: S608 - our own column list
-        " WHERE kind = %s AND key = %s AND archived_at IS NULL"
-        " AND (workspace_id IS NULL OR (workspace_id = %s"
-        " AND (tenant_id IS NULL OR tenant_id = %s)))",
-        (kind, key, workspace_id, tenant_id),
-    )
+    cursor = await connection.execute(*layers_query(kind=kind, key=key, owner=owner))
     return [ElementRow(**row) for row in await cursor.fetchall()]
 
 

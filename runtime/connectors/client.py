@@ -7,7 +7,7 @@ import ssl
 
 import httpx2
 
-from runtime import clock
+from runtime import clock, metrics
 from runtime.connectors.body import ExchangeError, parse_body
 from runtime.connectors.dialing import Dialer
 from runtime.connectors.egress import EgressPolicy
@@ -73,13 +73,39 @@ class OutboundClient:
         `data.reason` for everything else that leaves no answer: `unreachable`, `timeout`, `tls`,
         `closed`, `protocol`, `too_large`, `redirects`.
         """
+        started, outcome = clock.monotonic(), "failed"
+        redirects = MAX_REDIRECTS if follow_redirects else 0
+        try:
+            response = await self._send(request, timeout, max_response, partition, redirects)
+        except ConnectionFailedError as error:  # EgressDeniedError is one
+            outcome = str(error.data.get("reason") or error.key or outcome)
+            raise
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        else:
+            outcome = f"{response.status // 100}xx"
+            return response
+        finally:
+            metrics.outside_call(outcome, clock.monotonic() - started)
+
+    async def close(self) -> None:
+        """Close all connections; calls in flight fail."""
+        await self._pool.close()
+
+    async def _send(
+        self,
+        request: OutboundRequest,
+        timeout: float | None,  # noqa: ASYNC109 - the deadline covers waiting for a turn too
+        max_response: int | None,
+        partition: str,
+        redirects: int,
+    ) -> OutboundResponse:
         seconds = self._timeout if timeout is None else timeout
         limit = self._max_response if max_response is None else max_response
         try:
             async with asyncio.timeout(seconds):
-                return await self._follow(
-                    request, limit, partition, MAX_REDIRECTS if follow_redirects else 0
-                )
+                return await self._follow(request, limit, partition, redirects)
         except TimeoutError:
             raise _failed(
                 request, "timeout", f"The outside app did not answer within {seconds:g} seconds."
@@ -89,10 +115,6 @@ class OutboundClient:
         except ConnectionFailedError as error:  # EgressDeniedError is one
             error.data.setdefault("request", brief(request))
             raise
-
-    async def close(self) -> None:
-        """Close all connections; calls in flight fail."""
-        await self._pool.close()
 
     async def _follow(
         self, request: OutboundRequest, limit: int, partition: str, redirects: int

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
-from psycopg import AsyncConnection
-from psycopg.rows import DictRow
-
+from runtime.db import Query
 from runtime.errors import BadRequestError
 from runtime.tenancy import Owner
 
@@ -22,7 +20,7 @@ __all__ = [
     "Subjects",
     "Window",
     "applicable",
-    "load_limits",
+    "limits_query",
     "parse_window",
 ]
 
@@ -97,15 +95,17 @@ class Window:
         return self.seconds / SLICES
 
 
-async def load_limits(connection: AsyncConnection[DictRow], owner: Owner) -> Sequence[LimitRule]:
-    """Return every live limit of the workspace that can bind this tenant."""
-    cursor = await connection.execute(
+def limits_query(owner: Owner) -> Query:
+    """Return what finds every live limit of the workspace that can bind this tenant.
+
+    Each row it finds is a LimitRule's members.
+    """
+    return Query(
         "SELECT id, tenant_id, resource, scope, subject_id, window_seconds, amount FROM limits"
         " WHERE workspace_id = %s AND archived_at IS NULL"
         " AND (tenant_id IS NULL OR tenant_id = %s)",
         (owner.workspace_id, owner.tenant_id),
     )
-    return [LimitRule(**row) for row in await cursor.fetchall()]
 
 
 def applicable(

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import structlog
 
+from runtime import metrics
 from runtime.db import Database
 from runtime.errors import ServiceUnavailableError
 from runtime.runs.hold import renew
@@ -96,6 +97,7 @@ class Holder:
                 continue  # it ended while we asked
             if stop_requested is None:
                 log.warning("runs.lease_lost", run_id=str(one.claim.run_id))
+                metrics.run_superseded()
                 one.interrupt("superseded")
             elif stop_requested:
                 one.interrupt("stopped")

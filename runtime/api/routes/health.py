@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
@@ -10,6 +11,9 @@ from redis.exceptions import RedisError
 from runtime.api.services import Services, services_of
 
 router = APIRouter(tags=["health"])
+
+#: Seconds that a part may take to answer; a probe that waits longer has given up.
+_PATIENCE = 2.0
 
 
 @router.get("/health/live")
@@ -23,12 +27,24 @@ async def ready(
     response: Response, services: Annotated[Services, Depends(services_of)]
 ) -> dict[str, object]:
     """Answer 200 when requests can be served; without Redis, runs are accepted and wait."""
-    database = await services.database.ping("runtime")
-    try:
-        broker = bool(await services.redis.ping())
-    except (RedisError, OSError):
-        broker = False
+    database, broker = await asyncio.gather(_database(services), _broker(services))
     if not database:
         response.status_code = 503
     status = "ready" if database and broker else "degraded" if database else "unavailable"
     return {"status": status, "database": database, "broker": broker}
+
+
+async def _database(services: Services) -> bool:
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            return await services.database.ping("runtime")
+    except TimeoutError:
+        return False
+
+
+async def _broker(services: Services) -> bool:
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            return bool(await services.redis.ping())
+    except (RedisError, OSError, TimeoutError):
+        return False
