@@ -182,7 +182,7 @@ class Database:
             async with _pipeline(connection):
                 await connection.execute(_BIND, (self._sign(scope),))
                 cursors = [await connection.execute(*query) for query in queries]
-            return [await cursor.fetchall() for cursor in cursors]
+            return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
     @asynccontextmanager
     async def session(self, scope: Scope) -> AsyncIterator[AsyncSession]:
@@ -223,8 +223,11 @@ class Database:
         try:
             async with self._pools[role].connection() as connection:
                 yield connection
-        except (PoolTimeout, psycopg.OperationalError) as error:
+        except PoolTimeout as error:
             raise _unreachable() from error
+        except psycopg.OperationalError as error:
+            # With a state, the server answered: a deadlock, a lock that was not had in time, …
+            raise (_busy() if _is_momentary(error.sqlstate) else _unreachable()) from error
 
     def _sign(self, scope: Scope) -> str:
         return self._stamps.sign(
@@ -242,6 +245,18 @@ async def _pipeline(connection: AsyncConnection[DictRow]) -> AsyncIterator[None]
             with contextlib.suppress(psycopg.Error):
                 await pipeline.sync()
             raise
+
+
+def _is_momentary(state: str | None) -> bool:
+    """Return whether PostgreSQL gave up one transaction (40, 55) and is otherwise well."""
+    return state is not None and state[:2] in ("40", "55")
+
+
+def _busy() -> ServiceUnavailableError:
+    return ServiceUnavailableError(
+        "Others were changing the same things at the same moment; try again.",
+        headers={"Retry-After": "1"},
+    )
 
 
 def _unreachable() -> ServiceUnavailableError:

@@ -17,7 +17,7 @@ from runtime.credits.ledger import Demand, reserve, settle
 from runtime.db import Database
 from runtime.errors import VesicleError
 from runtime.moments import uuid_moment
-from runtime.runs.finish import finish_runs
+from runtime.runs.finish import finish_query
 from runtime.runs.hold import Refusal, claim_runs, hand_back, mark_called
 from runtime.runs.postpone import postpone_runs
 from runtime.runs.states import Claim, Ending, Postponement, Ticket
@@ -74,20 +74,16 @@ class RunRecords:
 
     async def hand_back(self, claim: Claim) -> None:
         """Give a run back to the queue, as a stopping worker does."""
-        async with self._database.transaction(Scope.worker([claim.owner])) as connection:
-            await hand_back(connection, claim)
+        await hand_back(self._database, claim)
 
     async def _claim(self, tickets: Sequence[Ticket]) -> list[Claim | Refusal]:
-        async with self._database.transaction(
-            Scope.worker(ticket.owner for ticket in tickets)
-        ) as connection:
-            claims = await claim_runs(connection, tickets, lease=self._lease)
+        claims = await claim_runs(self._database, tickets, lease=self._lease)
         for claim in claims:
             _count_start(claim)
         return claims
 
     async def _reserve(self, demands: Sequence[Demand]) -> list[VesicleError | None]:
-        async with self._database.transaction(
+        async with self._database.pipelined(
             Scope.worker(demand.owner for demand in demands)
         ) as connection:
             refusals = await reserve(connection, demands)
@@ -97,16 +93,11 @@ class RunRecords:
         return refusals
 
     async def _mark_called(self, claims: Sequence[Claim]) -> list[bool]:
-        async with self._database.transaction(
-            Scope.worker(claim.owner for claim in claims)
-        ) as connection:
-            ours = await mark_called(
-                connection, [(claim.run_id, claim.lease_token) for claim in claims]
-            )
+        ours = await mark_called(self._database, claims)
         return [claim.run_id in ours for claim in claims]
 
     async def _postpone(self, late: Sequence[tuple[Claim, Postponement]]) -> list[float | None]:
-        async with self._database.transaction(
+        async with self._database.pipelined(
             Scope.worker(claim.owner for claim, _ in late)
         ) as connection:
             delays = await postpone_runs(connection, late)
@@ -120,17 +111,18 @@ class RunRecords:
         return [delays.get(claim.run_id) for claim, _ in late]
 
     async def _finish(self, endings: Sequence[tuple[Claim, Ending]]) -> list[bool]:
-        async with self._database.transaction(
-            Scope.worker(claim.owner for claim, _ in endings)
-        ) as connection:
-            ours = await finish_runs(connection, endings)
-            usage = {
-                claim.run_id: ending.usage
-                for claim, ending in endings
-                if ending.reserved and claim.run_id in ours
-            }
-            if usage:
-                await settle(connection, usage)
+        reserved = {claim.run_id: ending.usage for claim, ending in endings if ending.reserved}
+        scope, query = Scope.worker(claim.owner for claim, _ in endings), finish_query(endings)
+        if reserved:
+            async with self._database.pipelined(scope) as connection:
+                cursor = await connection.execute(*query)
+                ours = {row["id"] for row in await cursor.fetchall()}
+                usage = {run_id: used for run_id, used in reserved.items() if run_id in ours}
+                if usage:
+                    await settle(connection, usage)
+        else:
+            (rows,) = await self._database.ask(scope, query)
+            ours = {row["id"] for row in rows}
         await tell_ended(self._redis, ours)
         moment = now()
         for claim, ending in endings:

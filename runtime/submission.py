@@ -177,7 +177,7 @@ class Submission:
         self, owner: Owner, asked: Sequence[_Asked], *, deep: bool
     ) -> tuple[list[Accepted | VesicleError], list[NewRun]]:
         """Write the runs that can be, all in one transaction; return the answers and the runs."""
-        async with self.database.transaction(_scope(owner)) as connection:
+        async with self.database.pipelined(_scope(owner)) as connection:
             keys = await _Keys.of(connection, owner, asked)
             targets: dict[Selection, Target] = {}
             answers: dict[UUID, Accepted | VesicleError] = {**keys.answers}

@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import DictRow
 
 from runtime.credits.limits import Window
@@ -27,6 +27,10 @@ __all__ = ["Demand", "reserve", "settle"]
 
 #: Resources that count events; running out of any other is a lack of credit.
 _COUNTED = frozenset({"action-runs", "flow-runs", "api-requests", "run-seconds"})
+
+#: Read after the locks: whoever waited for them must not decide by the time before.
+_NOW = "SELECT extract(epoch FROM clock_timestamp())::float8 AS now"
+_HELD = "SELECT DISTINCT run_id FROM reservations WHERE run_id = ANY(%s)"
 
 Key = tuple[UUID, UUID]
 
@@ -49,10 +53,14 @@ async def reserve(
     A run that already holds its reservation keeps it, so a second attempt costs nothing more.
     """
     windows = {window.key: window for demand in demands for window in demand.windows}
-    totals = await _lock(connection, windows)
-    now = await _now(connection)
+    # In a pipeline these three are one round trip, and still one after the other.
+    locked = await _lock(connection, windows)
+    clock = await connection.execute(_NOW)
+    reserved = await connection.execute(_HELD, ([demand.run_id for demand in demands],))
+    totals = {(row["limit_id"], row["subject_id"]): row["total"] for row in await locked.fetchall()}
+    now = float((await clock.fetchall())[0]["now"])
+    held = {row["run_id"] for row in await reserved.fetchall()}
     await _expire(connection, windows, totals, now)
-    held = await _held(connection, [demand.run_id for demand in demands])
     tight: list[Window | None] = []
     taken: list[tuple[Demand, Window, int]] = []
     for demand in demands:
@@ -79,7 +87,7 @@ def _too_tight(demand: Demand, totals: Mapping[Key, Decimal]) -> Window | None:
 
 async def _lock(
     connection: AsyncConnection[DictRow], windows: Mapping[Key, Window]
-) -> dict[Key, Decimal]:
+) -> AsyncCursor[DictRow]:
     # In the order of the key, so that two batches never wait for each other in a circle.
     ordered = [windows[key] for key in sorted(windows)]
     await connection.execute(
@@ -93,21 +101,12 @@ async def _lock(
             [window.owner_tenant for window in ordered],
         ),
     )
-    cursor = await connection.execute(
+    return await connection.execute(
         "SELECT w.limit_id, w.subject_id, w.total FROM credit_windows AS w"
         " JOIN unnest(%s::uuid[], %s::uuid[]) AS k(limit_id, subject_id)"
         " USING (limit_id, subject_id) ORDER BY w.limit_id, w.subject_id FOR UPDATE OF w",
         ([window.limit_id for window in ordered], [window.subject_id for window in ordered]),
     )
-    return {(row["limit_id"], row["subject_id"]): row["total"] for row in await cursor.fetchall()}
-
-
-async def _now(connection: AsyncConnection[DictRow]) -> float:
-    # Read after the locks: whoever waited for them must not decide by the time before.
-    cursor = await connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8 AS now")
-    row = await cursor.fetchone()
-    assert row is not None  # noqa: S101 - a select without FROM has one row
-    return float(row["now"])
 
 
 async def _expire(
@@ -138,13 +137,6 @@ async def _expire(
 
 def _first_live(window: Window, now: float) -> int:
     return math.floor((now - window.seconds) / window.slice_seconds)
-
-
-async def _held(connection: AsyncConnection[DictRow], run_ids: list[UUID]) -> set[UUID]:
-    cursor = await connection.execute(
-        "SELECT DISTINCT run_id FROM reservations WHERE run_id = ANY(%s)", (run_ids,)
-    )
-    return {row["run_id"] for row in await cursor.fetchall()}
 
 
 async def _take(

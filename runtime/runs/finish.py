@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 import uuid_utils.compat
-from psycopg import AsyncConnection
-from psycopg.rows import DictRow
 
 from runtime import jsontext
+from runtime.db import Query
 from runtime.runs.partitions import among
 from runtime.runs.states import Claim, Ending
 
-__all__ = ["finish_runs"]
+__all__ = ["finish_query"]
 
 _FINISH = """
 WITH ended AS (
@@ -65,16 +63,10 @@ _TAGS = {
 }
 
 
-async def finish_runs(
-    connection: AsyncConnection[DictRow], endings: Sequence[tuple[Claim, Ending]]
-) -> set[UUID]:
-    """End runs and return those that were really ours to end."""
-    rows = [_row(claim, ending) for claim, ending in endings]
-    cursor = await connection.execute(
-        _FINISH,
-        {"rows": jsontext.dumps(rows), **among([claim.run_id for claim, _ in endings])},
-    )
-    return {row["id"] for row in await cursor.fetchall()}
+def finish_query(endings: Sequence[tuple[Claim, Ending]]) -> Query:
+    """Return what ends runs; the rows it finds are the ids of those that were ours to end."""
+    rows = jsontext.dumps([_row(claim, ending) for claim, ending in endings])
+    return Query(_FINISH, {"rows": rows, **among([claim.run_id for claim, _ in endings])})
 
 
 def _row(claim: Claim, ending: Ending) -> dict[str, Any]:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from runtime.db import Database, Query
 from runtime.runs.partitions import among
 from runtime.runs.states import TERMINAL, Claim, Ticket
-from runtime.tenancy import Owner
+from runtime.tenancy import Owner, Scope
 
 __all__ = ["MAX_TAKEOVERS", "Refusal", "claim_runs", "hand_back", "mark_called", "renew"]
 
@@ -51,6 +51,11 @@ RETURNING r.id, r.workspace_id, r.tenant_id, r.lease_token, r.kind, r.input, r.r
   END AS obstacle
 """
 
+_REFUSALS = """
+SELECT id, status, extract(epoch FROM coalesce(lease_until, due_at) - now())::float8 AS wait
+FROM runs WHERE id = ANY(%s)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -65,20 +70,23 @@ class Refusal:
 
 
 async def claim_runs(
-    connection: AsyncConnection[DictRow], tickets: Sequence[Ticket], *, lease: float
+    database: Database, tickets: Sequence[Ticket], *, lease: float
 ) -> list[Claim | Refusal]:
-    """Claim what the tickets name, for `lease` seconds; one answer a ticket, in order."""
+    """Claim what the tickets name, for `lease` seconds; one answer a ticket, in order.
+
+    One round trip, unless something is amiss: every run waits for it.
+    """
     ids = [ticket.run_id for ticket in tickets]
-    cursor = await connection.execute(_CLAIM, {**among(ids), "lease": lease})
-    answers: dict[UUID, Claim | Refusal] = {
-        row["id"]: _claim(row) for row in await cursor.fetchall()
-    }
+    scope = Scope.worker(ticket.owner for ticket in tickets)
+    (rows,) = await database.ask(scope, Query(_CLAIM, {**among(ids), "lease": lease}))
+    answers: dict[UUID, Claim | Refusal] = {row["id"]: _claim(row) for row in rows}
     if missing := [run_id for run_id in ids if run_id not in answers]:
-        answers.update(await _refusals(connection, missing))
+        (found,) = await database.ask(scope, Query(_REFUSALS, (missing,)))
+        answers.update({row["id"]: _refusal(row) for row in found})
     given = [_given(ticket, answers, lease) for ticket in tickets]
     for answer in answers.values():
         if isinstance(answer, Claim):  # no ticket had a right to it
-            await hand_back(connection, answer)
+            await hand_back(database, answer)
     return given
 
 
@@ -99,66 +107,59 @@ def _given(ticket: Ticket, answers: dict[UUID, Claim | Refusal], lease: float) -
     return answer
 
 
-async def _refusals(
-    connection: AsyncConnection[DictRow], ids: Sequence[UUID]
-) -> dict[UUID, Claim | Refusal]:
-    cursor = await connection.execute(
-        "SELECT id, status,"
-        " extract(epoch FROM coalesce(lease_until, due_at) - now())::float8 AS wait"
-        " FROM runs WHERE id = ANY(%s)",
-        (list(ids),),
-    )
-    return {
-        row["id"]: Refusal("ended")
-        if row["status"] in TERMINAL
-        else Refusal("not_now", max(0.0, row["wait"] or 0.0))
-        for row in await cursor.fetchall()
-    }
+def _refusal(row: DictRow) -> Refusal:
+    if row["status"] in TERMINAL:
+        return Refusal("ended")
+    return Refusal("not_now", max(0.0, row["wait"] or 0.0))
 
 
-async def renew(
-    connection: AsyncConnection[DictRow], held: Sequence[tuple[UUID, UUID]], *, lease: float
-) -> dict[UUID, bool]:
-    """Prolong the leases of (run, token) pairs; return which are still ours -> asked to stop.
+async def renew(database: Database, claims: Sequence[Claim], *, lease: float) -> dict[UUID, bool]:
+    """Prolong the leases of claims; return which are still ours -> asked to stop.
 
     A run that is missing from the answer belongs to somebody else now.
     """
-    cursor = await connection.execute(
+    query = Query(
         "UPDATE runs AS r SET lease_until = now() + make_interval(secs => %(lease)s)"
         " FROM unnest(%(ids)s::uuid[], %(tokens)s::uuid[]) AS i(id, token)"
         " WHERE r.id = i.id AND r.id = ANY(%(ids)s::uuid[])"
         " AND r.id BETWEEN %(first_id)s::uuid AND %(last_id)s::uuid"
         " AND r.lease_token = i.token"
         " AND r.status = 'running' RETURNING r.id, r.stop_requested",
-        {
-            **among([run_id for run_id, _ in held]),
-            "tokens": [token for _, token in held],
-            "lease": lease,
-        },
+        {**_held(claims), "lease": lease},
     )
-    return {row["id"]: row["stop_requested"] for row in await cursor.fetchall()}
+    (rows,) = await database.ask(_scope(claims), query)
+    return {row["id"]: row["stop_requested"] for row in rows}
 
 
-async def mark_called(
-    connection: AsyncConnection[DictRow], held: Sequence[tuple[UUID, UUID]]
-) -> set[UUID]:
+async def mark_called(database: Database, claims: Sequence[Claim]) -> set[UUID]:
     """Note that an outside call is about to be made; return the runs that are still ours."""
-    cursor = await connection.execute(
+    query = Query(
         "UPDATE runs AS r SET called_at = now()"
         " FROM unnest(%(ids)s::uuid[], %(tokens)s::uuid[]) AS i(id, token)"
         " WHERE r.id = i.id AND r.id = ANY(%(ids)s::uuid[])"
         " AND r.id BETWEEN %(first_id)s::uuid AND %(last_id)s::uuid"
         " AND r.lease_token = i.token"
         " AND r.status = 'running' RETURNING r.id",
-        {**among([run_id for run_id, _ in held]), "tokens": [token for _, token in held]},
+        _held(claims),
     )
-    return {row["id"] for row in await cursor.fetchall()}
+    (rows,) = await database.ask(_scope(claims), query)
+    return {row["id"] for row in rows}
 
 
-async def hand_back(connection: AsyncConnection[DictRow], claim: Claim) -> None:
+async def hand_back(database: Database, claim: Claim) -> None:
     """Give a run back to the queue, as a stopping worker does; the attempt does not count."""
-    await connection.execute(
+    query = Query(
         "UPDATE runs SET status = 'queued', attempt = attempt - 1, lease_token = NULL,"
         " lease_until = NULL WHERE id = %s AND lease_token = %s AND status = 'running'",
         (claim.run_id, claim.lease_token),
     )
+    await database.ask(Scope.worker([claim.owner]), query)
+
+
+def _held(claims: Sequence[Claim]) -> dict[str, Any]:
+    tokens = [claim.lease_token for claim in claims]
+    return {**among([claim.run_id for claim in claims]), "tokens": tokens}
+
+
+def _scope(claims: Sequence[Claim]) -> Scope:
+    return Scope.worker(claim.owner for claim in claims)

@@ -16,7 +16,6 @@ from runtime.db import Database
 from runtime.errors import ServiceUnavailableError
 from runtime.runs.hold import renew
 from runtime.runs.states import Claim
-from runtime.tenancy import Scope
 
 __all__ = ["Held", "Holder"]
 
@@ -84,13 +83,7 @@ class Holder:
                 log.warning("runs.leases_not_renewed", held=len(self._held))
 
     async def _renew(self, held: list[Held]) -> None:
-        scope = Scope.worker(one.claim.owner for one in held)
-        async with self._database.transaction(scope) as connection:
-            ours = await renew(
-                connection,
-                [(one.claim.run_id, one.claim.lease_token) for one in held],
-                lease=self._lease,
-            )
+        ours = await renew(self._database, [one.claim for one in held], lease=self._lease)
         for one in held:
             stop_requested = ours.get(one.claim.run_id)
             if one.ending or self._held.get(one.claim.run_id) is not one:

@@ -10,7 +10,7 @@ import pytest
 from runtime.db import Database
 from runtime.runs.hold import Refusal, claim_runs
 from runtime.runs.states import Claim, Ticket
-from runtime.tenancy import Owner, Scope
+from runtime.tenancy import Owner
 
 
 @pytest.fixture
@@ -19,9 +19,7 @@ async def claim(platform):
     async with Database(platform.settings, platform.root, ["worker"], size=2) as database:
 
         async def claim(*tickets):
-            scope = Scope.worker(ticket.owner for ticket in tickets)
-            async with database.transaction(scope) as connection:
-                return await claim_runs(connection, tickets, lease=30)
+            return await claim_runs(database, tickets, lease=30)
 
         yield claim
 
