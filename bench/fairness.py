@@ -1,5 +1,9 @@
 """Who gets how much when nine tenants with very different jobs want more than there is.
 
+A worker-second is a second for which a slot is held, from the fetch of a message to its end: that
+is what tenants compete for, and what the queue charges. Beside it stands what the runs' rows say,
+from claim to finish: less, for what a run costs beyond its job weighs most in the short ones.
+
 Four noisy ones have an endless backlog, three medium ones ask for half as much again as is theirs,
 two quiet ones for a fraction of it. Fair is (max-min fairness): the quiet ones get what they ask
 for, and the others equal shares of the rest, in worker-seconds.
@@ -13,6 +17,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from bench.bench import Bench
+from bench.occupancy import Occupancy
 from bench.pipeline import BATCH
 from bench.purge import purge
 from bench.sample import open_submission, request, submit_many
@@ -52,11 +57,11 @@ async def measure_fairness(bench: Bench) -> None:
                 asking[owner] = (length, 1.5 * _SHARE / length)
             async with _asking(submission, asking):
                 await asyncio.sleep(_SETTLING)
-                since = now()
-                await asyncio.sleep(seconds)
+                since, occupancy = now(), Occupancy()
+                await occupancy.watch(settings.required_redis_url(), "default", seconds)
                 until = now()
             shares = await measure_shares(settings, since, until, _GRACE)
-    _note(bench, shares, [*noisy, *medium], quiet)
+    _note(bench, shares, occupancy, [*noisy, *medium], quiet)
     await purge(bench.platform)
 
 
@@ -91,16 +96,30 @@ async def _ask(submission: Submission, owner: Owner, length: float, rate: float)
         await asyncio.sleep(first + number * gap - monotonic())
 
 
-def _note(bench: Bench, shares: Shares, hungry: Sequence[Owner], quiet: Sequence[Owner]) -> None:
+def _note(
+    bench: Bench,
+    shares: Shares,
+    occupancy: Occupancy,
+    hungry: Sequence[Owner],
+    quiet: Sequence[Owner],
+) -> None:
     if len(shares.waiting & {owner.tenant_id for owner in hungry}) < len(hungry):
         raise RuntimeError("A tenant's backlog ended before the measurement did.")
-    parts = [shares.worked.get(owner.tenant_id, 0.0) for owner in hungry]
-    mean = statistics.fmean(parts)
-    deviation = max(abs(part - mean) / mean for part in parts)
-    bench.note("fair_share_max_deviation", deviation)
+    held = [occupancy.slots(str(owner.tenant_id)) for owner in hungry]
+    bench.note("fair_share_max_deviation", _deviation(held))
+    rows = [shares.worked.get(owner.tenant_id, 0.0) for owner in hungry]
+    bench.note("fair_share_max_deviation_of_rows", _deviation(rows))
     satisfied = [shares.satisfied.get(owner.tenant_id, 0.0) for owner in quiet]
     bench.note("quiet_satisfied_ratio", min(satisfied))
-    whole = bench.sizes.fair_seconds * _PROCESSES * _SLOTS
-    bench.note("slots_busy_ratio", sum(shares.worked.values()) / whole)
-    shown = ", ".join(f"{part / bench.sizes.fair_seconds:.2f}" for part in parts)
+    slots = _PROCESSES * _SLOTS
+    bench.note("slots_busy_ratio", occupancy.total() / slots)
+    worked = sum(shares.worked.values()) / bench.sizes.fair_seconds
+    bench.note("slots_busy_ratio_of_rows", worked / slots)
+    shown = ", ".join(f"{part:.2f}" for part in held)
     bench.console.print(f"  slots of the noisy and the medium tenants: {shown}")
+
+
+def _deviation(parts: Sequence[float]) -> float:
+    """Return how far the one who is furthest from the mean is from it."""
+    mean = statistics.fmean(parts)
+    return max(abs(part - mean) / mean for part in parts)

@@ -7,13 +7,15 @@ under load, batches grow by themselves.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import Generic, TypeAlias, TypeVar
 
 __all__ = ["Batcher"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_Entry: TypeAlias = tuple[Item, asyncio.Future[Result]]
 
 
 class Batcher(Generic[Item, Result]):
@@ -28,14 +30,20 @@ class Batcher(Generic[Item, Result]):
         self,
         flush: Callable[[Sequence[Item]], Awaitable[Sequence[Result | BaseException]]],
         *,
-        largest: int = 200,
+        largest: int = 100,
         parallel: int = 2,
+        whose: Callable[[Item], Hashable] = lambda _: None,
     ) -> None:
-        """Write at most `largest` items at once, in at most `parallel` batches at a time."""
+        """Write at most `largest` items at once, in at most `parallel` batches at a time.
+
+        Those for whom items wait take turns, so that one who has few does not wait for one who has
+        many; `whose` tells them apart.
+        """
         self._flush = flush
         self._largest = largest
         self._parallel = parallel
-        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._whose = whose
+        self._waiting: dict[Hashable, deque[_Entry[Item, Result]]] = {}
         self._flushing: set[asyncio.Task[None]] = set()
         self._scheduled = False
 
@@ -43,7 +51,7 @@ class Batcher(Generic[Item, Result]):
         """Hand in an item and wait for its result."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
-        self._waiting.append((item, future))
+        self._waiting.setdefault(self._whose(item), deque()).append((item, future))
         self._schedule(loop)
         return await future
 
@@ -55,19 +63,30 @@ class Batcher(Generic[Item, Result]):
 
     def _start(self) -> None:
         self._scheduled = False
-        batch, self._waiting = self._waiting[: self._largest], self._waiting[self._largest :]
-        batch = [entry for entry in batch if not entry[1].done()]
-        if batch:
+        if batch := self._next():
             task = asyncio.create_task(self._write(batch))
             self._flushing.add(task)
             task.add_done_callback(self._finished)
         self._schedule(asyncio.get_running_loop())
 
+    def _next(self) -> list[_Entry[Item, Result]]:
+        """Take a batch, from each in turn; whoever was served goes to the end of the row."""
+        batch: list[_Entry[Item, Result]] = []
+        while self._waiting and len(batch) < self._largest:
+            for owner in list(self._waiting)[: self._largest - len(batch)]:
+                entries = self._waiting.pop(owner)
+                entry = entries.popleft()
+                if entries:
+                    self._waiting[owner] = entries
+                if not entry[1].done():  # else its caller was cancelled
+                    batch.append(entry)
+        return batch
+
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._flushing.discard(task)
         self._schedule(task.get_loop())
 
-    async def _write(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+    async def _write(self, batch: list[_Entry[Item, Result]]) -> None:
         try:
             results = await self._flush([item for item, _ in batch])
         except Exception as error:  # noqa: BLE001 - handed to whoever submitted

@@ -35,6 +35,7 @@ from runtime.runs.hold import MAX_TAKEOVERS, Refusal
 from runtime.runs.holder import Held, Holder
 from runtime.runs.postpone import HORIZON
 from runtime.runs.states import Claim, Ending, Postponement, Ticket
+from runtime.workload import Workload
 
 __all__ = ["Execution", "NotNowError", "NotOursError"]
 
@@ -92,13 +93,20 @@ class Execution:
     """Executes the runs of one worker process, many at once, on one event loop."""
 
     def __init__(
-        self, *, records: RunRecords, preparer: Preparer, performer: Performer, holder: Holder
+        self,
+        *,
+        records: RunRecords,
+        preparer: Preparer,
+        performer: Performer,
+        holder: Holder,
+        workload: Workload,
     ) -> None:
         """Take what runs need; all of it belongs to the loop that calls `execute`."""
         self._records = records
         self._preparer = preparer
         self._performer = performer
         self._holder = holder
+        self._workload = workload
 
     async def execute(self, ticket: Ticket) -> None:
         """Run what the ticket names and put its end on record.
@@ -111,7 +119,7 @@ class Execution:
         claim = await self._records.claim(ticket)
         if isinstance(claim, Refusal):
             return _turn_away(claim)
-        with self._holder.holding(claim) as held:
+        with self._workload.held_for(claim.owner), self._holder.holding(claim) as held:
             progress = _Progress(claim)
             outcome: Ending | Postponement | None
             try:
@@ -184,10 +192,11 @@ class Execution:
     async def _perform(self, progress: _Progress, prepared: Prepared) -> Result:
         limit = asyncio.timeout(prepared.timeout)
         try:
-            async with limit:
-                return await self._performer.perform(
-                    progress.claim, prepared, lambda: self._about_to_call(progress, prepared)
-                )
+            with self._workload.elsewhere():
+                async with limit:
+                    return await self._performer.perform(
+                        progress.claim, prepared, lambda: self._about_to_call(progress, prepared)
+                    )
         except (TimeoutError, SystemExit) as error:
             if limit.expired():
                 raise RunTimedOutError(
@@ -207,8 +216,11 @@ class Execution:
 
     async def _about_to_call(self, progress: _Progress, prepared: Prepared) -> None:
         # Only what must not happen twice is worth a write before each call.
-        if not prepared.is_repeatable and not await self._records.mark_called(progress.claim):
-            raise asyncio.CancelledError
+        if not prepared.is_repeatable:
+            with self._workload.busy():
+                is_ours = await self._records.mark_called(progress.claim)
+            if not is_ours:
+                raise asyncio.CancelledError
         progress.called = True
 
     async def _interrupted(self, held: Held) -> Ending | None:

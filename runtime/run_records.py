@@ -35,17 +35,23 @@ class RunRecords:
         self._database = database
         self._redis = redis
         self._lease = lease
-        self._claims: Batcher[Ticket, Claim | Refusal] = Batcher(self._claim)
+        self._claims: Batcher[Ticket, Claim | Refusal] = Batcher(
+            self._claim, whose=lambda ticket: ticket.owner
+        )
         # One at a time: a second batch would only wait for the first one's windows, where it can
         # grow no more.
         self._reservations: Batcher[Demand, VesicleError | None] = Batcher(
-            self._reserve, parallel=1
+            self._reserve, parallel=1, whose=lambda demand: demand.owner
         )
-        self._calls: Batcher[Claim, bool] = Batcher(self._mark_called)
+        self._calls: Batcher[Claim, bool] = Batcher(
+            self._mark_called, whose=lambda claim: claim.owner
+        )
         self._postponements: Batcher[tuple[Claim, Postponement], float | None] = Batcher(
-            self._postpone
+            self._postpone, whose=lambda item: item[0].owner
         )
-        self._finishes: Batcher[tuple[Claim, Ending], bool] = Batcher(self._finish)
+        self._finishes: Batcher[tuple[Claim, Ending], bool] = Batcher(
+            self._finish, whose=lambda item: item[0].owner
+        )
 
     async def claim(self, ticket: Ticket) -> Claim | Refusal:
         """Claim a run, or learn why it cannot be."""

@@ -215,7 +215,7 @@ async def worker(platform, app):
     broker, process = assemble(platform.settings)
     process.functions = Functions(FUNCTIONS, threads=4)
     consumer = LoopConsumer(broker, broker.loop_queues, slots=64, grace=5)
-    async with process.open(lambda: consumer.ready):
+    async with process.open(lambda: consumer.ready, consumer.workload):
         task = asyncio.create_task(consumer.run())
         yield process
         consumer.stop()

@@ -63,7 +63,7 @@ def assemble(config: Settings) -> tuple[LaneBroker, WorkerProcess]:
     async def lifespan(consumer: LoopConsumer) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
             metrics.watch_slots(config.slots, lambda: consumer.in_flight)
-            await stack.enter_async_context(process.open(lambda: consumer.ready))
+            await stack.enter_async_context(process.open(lambda: consumer.ready, consumer.workload))
             yield
 
     made = build_broker(

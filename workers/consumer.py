@@ -17,6 +17,7 @@ from dramatiq.middleware import SkipMessage
 
 from runtime.lanes.client import TROUBLE, Lanes, connect
 from runtime.lanes.messages import acked, back, dead, retried
+from runtime.workload import Workload
 from workers.delivery import Delivery, RefusedError
 from workers.encoder import read_message
 from workers.feed import WAIT, Feed
@@ -37,6 +38,8 @@ _PACE = 0.001
 #: Of so many slots one is spare, kept for tenants who hold little: it starts their messages at
 #: once while others have filled the rest. A tenant that is alone still keeps 95 % busy.
 _SPARE_PART = 32
+#: As many are busy at once while one tenant crowds the process and others come.
+_CONSIDERATE = 32
 #: Seconds that a cancelled message has to come to its end.
 _LAST_WORDS = 3.0
 
@@ -47,7 +50,8 @@ class LoopConsumer:
     """Holds up to `slots` messages of some queues; lives on the loop that runs it.
 
     `grace` is for how many seconds a stop waits before it cancels and hands back. `spare` of the
-    slots, by default one in 32, are kept for tenants who hold little of what is running.
+    slots, by default one in 32, are kept for tenants who hold little of what is running. Of those
+    whose work is not left out of the `workload`, there are `busy` at most, and the spare ones.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class LoopConsumer:
         slots: int,
         grace: float,
         spare: int | None = None,
+        busy: int | None = None,
     ) -> None:
         """Prepare; nothing is connected before `run`."""
         self._broker = broker
@@ -72,6 +77,9 @@ class LoopConsumer:
         self._stopping = asyncio.Event()
         self._failures = 0
         self._last_exchange = 0.0
+        self.workload = Workload(
+            most=busy or slots, considerate=_CONSIDERATE, eased=self._nudged.set
+        )
 
     @property
     def in_flight(self) -> int:
@@ -175,8 +183,9 @@ class LoopConsumer:
     def _room(self) -> tuple[int, int]:
         """Return how many slots are free for anybody, and how many for tenants who hold little."""
         free = 0 if self._stopping.is_set() else max(0, self._slots - len(self._tasks))
-        room = max(0, free - self._spare)
-        return (_FETCH, 0) if room > _FETCH else (room, free - room)
+        room = max(0, min(free - self._spare, self.workload.room))
+        spare = max(0, min(free - room, self._spare + self.workload.room - room))
+        return (_FETCH, 0) if room > _FETCH else (room, spare)
 
     async def _gather_outcomes(self) -> None:
         """Let the messages that finish in this moment share one round trip."""
@@ -210,6 +219,8 @@ class LoopConsumer:
         """Work on a message in a task of its own, and so in a context of its own."""
         task = asyncio.create_task(self._handle(feed, message))
         self._tasks[message.message_id] = task
+        self.workload.enter()
+        task.add_done_callback(lambda _: self.workload.leave())
 
     async def _handle(self, feed: Feed, message: QueuedMessage) -> None:
         """Work on a message and settle it; one that a stop cancels is handed back by the feed."""

@@ -25,6 +25,7 @@ from runtime.redis_check import warn_if_evicting
 from runtime.run_records import RunRecords
 from runtime.runs.holder import Holder
 from runtime.settings import Settings
+from runtime.workload import Workload
 from workers.letters import Letters
 
 __all__ = ["WorkerProcess"]
@@ -42,8 +43,11 @@ class WorkerProcess:
     letters: Letters = field(default_factory=Letters)
 
     @asynccontextmanager
-    async def open(self, ready: Callable[[], bool]) -> AsyncIterator[None]:
-        """Open everything that runs need; `ready` says whether the consumer can take work."""
+    async def open(self, ready: Callable[[], bool], workload: Workload) -> AsyncIterator[None]:
+        """Open everything that runs need; `ready` says whether the consumer can take work.
+
+        Runs that wait outside are left out of its `workload`.
+        """
         settings, redis_url = self.settings, self.settings.required_redis_url()
         async with contextlib.AsyncExitStack() as stack:
             database = await stack.enter_async_context(Database(settings, self.root, ["worker"]))
@@ -55,6 +59,7 @@ class WorkerProcess:
                 EgressPolicy(settings.egress_allow, http=settings.egress_http),
                 timeout=settings.call_timeout,
                 max_response=settings.max_response,
+                max_connections=settings.slots,
             )
             stack.push_async_callback(client.close)
             functions = self.functions or Functions.registered(threads=settings.threads)
@@ -69,6 +74,7 @@ class WorkerProcess:
                 preparer=preparer,
                 performer=performer,
                 holder=holder,
+                workload=workload,
             )
             await stack.enter_async_context(self.letters.kept_in(database))
             await stack.enter_async_context(
