@@ -151,11 +151,13 @@ async def began_at(settings: Settings, run_ids: Sequence[UUID]) -> dict[UUID, in
 
 
 @asynccontextmanager
-async def open_submission(platform: Platform, settings: Settings) -> AsyncIterator[Submission]:
+async def open_submission(
+    platform: Platform, settings: Settings, kind: type[Dispatch] = Dispatch
+) -> AsyncIterator[Submission]:
     """Yield what accepts runs, as it works in an API process."""
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database(settings, platform.root, ["runtime"]))
         redis = connect(settings.required_redis_url())
         stack.push_async_callback(redis.aclose)
-        dispatch = Dispatch(redis, MessageStamps(platform.root))
+        dispatch = kind(redis, MessageStamps(platform.root))
         yield Submission(database, dispatch, Backlogs(database, redis, cap=settings.backlog))

@@ -21,7 +21,7 @@ class Sizes:
     single: int = 4_000
     bulk: int = 10
     http: int = 200
-    idle: int = 20
+    idle: int = 40
     flood: int = 100_000
     #: Runs of the light tenant, idle and under each flood.
     light: int = 75
@@ -48,7 +48,7 @@ QUICK = Sizes(
     single=500,
     bulk=2,
     http=20,
-    idle=3,
+    idle=10,
     flood=20_000,
     light=10,
     fair_seconds=6.0,

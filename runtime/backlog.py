@@ -32,6 +32,8 @@ log = structlog.get_logger()
 #: Seconds after which what is known is asked for anew, while the backlog is short and when it is
 #: not, and before anybody is refused.
 _CALM, _ALERT, _DOUBT = 5.0, 1.0, 0.05
+#: Seconds by which a question that nobody waits for lets the run go first that raised it.
+_LATER = 0.05
 #: The part of a cap from which on a backlog is not short.
 _LONG = 0.25
 #: Tenants that are known at once.
@@ -69,10 +71,11 @@ class Backlogs:
         """Return an error for each of `count` runs that the backlog has no room for."""
         known = self._of(owner)
         if not self._is_fresh(known, _CALM if self._is_short(known, count) else _ALERT):
-            asking = self._ask(owner, known)
             # Nobody waits for an answer that will hardly matter; what is added meanwhile counts.
             if math.isinf(known.asked_at) or not self._is_short(known, count):
-                await asyncio.shield(asking)
+                await asyncio.shield(self._ask(owner, known))
+            else:
+                _ = self._ask(owner, known, _LATER)
         excess = self._excess(known, count)
         if excess > 0 and not self._is_fresh(known, _DOUBT):
             await asyncio.shield(self._ask(owner, known))
@@ -120,12 +123,13 @@ class Backlogs:
             headers={"Retry-After": str(wait)},
         )
 
-    def _ask(self, owner: Owner, known: _Known) -> asyncio.Task[None]:
+    def _ask(self, owner: Owner, known: _Known, delay: float = 0.0) -> asyncio.Task[None]:
         if known.asking is None or known.asking.done():
-            known.asking = asyncio.create_task(self._asked(owner, known))
+            known.asking = asyncio.create_task(self._asked(owner, known, delay))
         return known.asking
 
-    async def _asked(self, owner: Owner, known: _Known) -> None:
+    async def _asked(self, owner: Owner, known: _Known, delay: float) -> None:
+        await asyncio.sleep(delay)
         added, before, since = known.added, known.depth, known.asked_at
         try:
             depth, deep = await self._in_queues(owner)
