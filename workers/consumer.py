@@ -50,8 +50,7 @@ class LoopConsumer:
     """Holds up to `slots` messages of some queues; lives on the loop that runs it.
 
     `grace` is for how many seconds a stop waits before it cancels and hands back. `spare` of the
-    slots, by default one in 32, are kept for tenants who hold little of what is running. Of those
-    whose work is not left out of the `workload`, there are `busy` at most, and the spare ones.
+    slots, by default one in 32, are kept for tenants who hold little of what is running.
     """
 
     def __init__(
@@ -62,7 +61,6 @@ class LoopConsumer:
         slots: int,
         grace: float,
         spare: int | None = None,
-        busy: int | None = None,
     ) -> None:
         """Prepare; nothing is connected before `run`."""
         self._broker = broker
@@ -77,9 +75,7 @@ class LoopConsumer:
         self._stopping = asyncio.Event()
         self._failures = 0
         self._last_exchange = 0.0
-        self.workload = Workload(
-            most=busy or slots, considerate=_CONSIDERATE, eased=self._nudged.set
-        )
+        self.workload = Workload(most=slots, considerate=_CONSIDERATE, eased=self._nudged.set)
 
     @property
     def in_flight(self) -> int:

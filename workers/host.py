@@ -27,8 +27,6 @@ __all__ = ["Lifespan", "LoopHost"]
 #: What has to be open around a consumer: pools, listeners, the health port.
 Lifespan: TypeAlias = "Callable[[LoopConsumer], AbstractAsyncContextManager[object]]"
 
-#: Runs that a process begins or ends at the same time; any number may wait for outside apps.
-_BUSY = 128
 #: Seconds after which a loop that could not start is started again.
 _RESTART = 2.0
 #: Seconds on top of the grace in which a stop has to be over.
@@ -83,13 +81,7 @@ class LoopHost(Middleware):
                 self._stop.wait(_RESTART)
 
     async def _serve(self, broker: LaneBroker, queues: set[str]) -> None:
-        consumer = LoopConsumer(
-            broker,
-            queues,
-            slots=self._slots,
-            grace=self._grace,
-            busy=_BUSY,
-        )
+        consumer = LoopConsumer(broker, queues, slots=self._slots, grace=self._grace)
         async with self._lifespan(consumer) if self._lifespan else nullcontext():
             self._running = (asyncio.get_running_loop(), consumer)
             try:
