@@ -30,6 +30,7 @@ class Limit(SQLModel, table=True):
         ),
         CheckConstraint("amount IS NULL OR amount >= 0", name="amount"),
         CheckConstraint("window_seconds > 0", name="window"),
+        CheckConstraint("when_reached IN ('refuse', 'park')", name="when_reached"),
         Index(
             "uq_limits_place",
             "workspace_id",
@@ -54,6 +55,8 @@ class Limit(SQLModel, table=True):
     subject_id: UUID | None = None
     window_seconds: int
     amount: Decimal | None = Field(default=None, sa_type=Numeric)
+    #: Whether a run that does not fit is refused, or parked until it does.
+    when_reached: str = Field(default="refuse", sa_column_kwargs={"server_default": "refuse"})
     created_at: datetime = written_at()
     updated_at: datetime = written_at()
     archived_at: datetime | None = moment()

@@ -73,6 +73,8 @@ class Run(SQLModel, table=True):
     input: Any = document(nullable=True)
     output: Any = document(nullable=True)
     error: dict[str, Any] | None = document(nullable=True)
+    #: What the code of its last attempt logged: `{level, message, at}` a line.
+    logs: list[dict[str, Any]] | None = document(nullable=True)
     meta: dict[str, Any] | None = document(nullable=True)
     element_id: UUID | None = None
     element_key: str | None = None

@@ -27,6 +27,8 @@ __all__ = ["may_help", "postponed"]
 
 #: Seconds for which a run is parked at a time, and how often, while somebody waits for its answer.
 _SYNC_WAIT, _SYNC_PARKS = 2.0, 3
+#: Seconds after which a run that waits for a limit looks again: the limit may have been raised.
+_ROOM_WAIT = 600.0
 #: Answers that another attempt may not meet again, besides most of those from 500 on.
 _PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
 _LASTING = frozenset({HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED})
@@ -44,6 +46,8 @@ def postponed(
     """
     if _asks_to_wait(error):
         return _parked(claim, policy, error)
+    if error.data.get("whenReached") == "park":
+        return _until_there_is_room(claim, error)
     attempts = claim.attempt - claim.takeovers
     if attempts >= policy.max_attempts or not harmless or not may_help(error, policy):
         return None
@@ -102,6 +106,22 @@ def _parked(claim: Claim, policy: Retry, error: VesicleError) -> Postponement | 
     # Runs that were turned away together come back spread, and none before it may.
     spread = wait + min(wait * 0.1, 5.0) * random.random()  # noqa: S311 - spreads load only
     return Postponement("rate_limited", max(spread, 0.05), error.body())
+
+
+def _until_there_is_room(claim: Claim, error: VesicleError) -> Postponement | None:
+    """Park what does not fit into a limit that says so, however often; it costs no attempt.
+
+    What asks for more than the whole limit never fits. Where somebody waits for the answer, a
+    refusal at once is worth more than a run that nobody waits for any longer.
+    """
+    asked = error.data.get("retryAfter")
+    if not isinstance(asked, int | float):
+        return None
+    wait = min(asked, _ROOM_WAIT)
+    if claim.queue == "sync" and (wait > _SYNC_WAIT or claim.parks >= _SYNC_PARKS):
+        return None
+    spread = wait * (1 + 0.1 * random.random())  # noqa: S311 - spreads load only
+    return Postponement("limit", spread, error.body())
 
 
 def _backoff(policy: Retry, times: int) -> float:

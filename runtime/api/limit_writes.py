@@ -18,7 +18,7 @@ from runtime.config.kinds import kind_of
 from runtime.config.locate import locate
 from runtime.config.places import Named, find_spot
 from runtime.config.rows import Viewer
-from runtime.credits.limits import LimitScope, parse_window
+from runtime.credits.limits import LimitScope, WhenReached, parse_window
 from runtime.credits.manage import LimitPlace, find_limit, public_limit
 from runtime.errors import BadRequestError
 
@@ -36,7 +36,9 @@ _SUBJECTS: dict[str, tuple[str, ...]] = {
 _NAMES = sorted({name for names in _SUBJECTS.values() for name in names})
 
 #: What a limit shows and nobody sets; a body may carry it along.
-_IGNORED = frozenset({"id", "createdAt", "updatedAt", "archivedAt", "limit"})
+_IGNORED = frozenset({"id", "createdAt", "updatedAt", "archivedAt", "limit", "whenReached"})
+#: What the audit trail keeps of a limit.
+_RECORDED = ("resource", "scope", "window", "limit", "whenReached")
 
 
 class LimitBody(BaseModel):
@@ -49,6 +51,8 @@ class LimitBody(BaseModel):
     scope: LimitScope
     window: str | int = "30d"
     limit: Amount
+    #: Whether a run that does not fit is refused with 429, or waits until it fits.
+    when_reached: WhenReached = "refuse"
     tenant_key: str | None = None
     tenant_id: str | None = None
     integration_key: str | None = None
@@ -141,6 +145,6 @@ async def recorded(
         target_kind="limit",
         target_id=row["id"],
         target_key=row["resource"],
-        changes={name: shown[name] for name in ("resource", "scope", "window", "limit")},
+        changes={name: shown[name] for name in _RECORDED},
     )
     return row

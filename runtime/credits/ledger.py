@@ -190,6 +190,7 @@ async def _refusal(
         "windowSeconds": window.seconds,
         "used": float(total),
         "asked": float(asked),
+        "whenReached": window.when_reached,
     }
     if wait is not None:
         data["retryAfter"] = math.ceil(wait)

@@ -18,6 +18,7 @@ __all__ = [
     "LimitRule",
     "LimitScope",
     "Subjects",
+    "WhenReached",
     "Window",
     "applicable",
     "limits_query",
@@ -25,6 +26,8 @@ __all__ = [
 ]
 
 LimitScope = Literal["workspace", "tenant", "integration", "connection", "element"]
+#: What becomes of a run that does not fit.
+WhenReached = Literal["refuse", "park"]
 
 #: The resource that every action run consumes one unit of.
 ACTION_RUNS = "action-runs"
@@ -49,6 +52,7 @@ class LimitRule:
     subject_id: UUID | None
     window_seconds: int
     amount: Decimal | None
+    when_reached: WhenReached = "refuse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class Window:
     scope: LimitScope
     seconds: int
     amount: Decimal
+    when_reached: WhenReached = "refuse"
 
     @property
     def key(self) -> tuple[UUID, UUID]:
@@ -101,7 +106,8 @@ def limits_query(owner: Owner) -> Query:
     Each row it finds is a LimitRule's members.
     """
     return Query(
-        "SELECT id, tenant_id, resource, scope, subject_id, window_seconds, amount FROM limits"
+        "SELECT id, tenant_id, resource, scope, subject_id, window_seconds, amount,"
+        " when_reached FROM limits"
         " WHERE workspace_id = %s AND archived_at IS NULL"
         " AND (tenant_id IS NULL OR tenant_id = %s)",
         (owner.workspace_id, owner.tenant_id),
@@ -137,6 +143,7 @@ def applicable(
                 scope=rule.scope,
                 seconds=rule.window_seconds,
                 amount=rule.amount,
+                when_reached=rule.when_reached,
             )
         )
     return windows

@@ -18,7 +18,7 @@ import uuid_utils.compat
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from runtime.credits.limits import LimitRule, LimitScope
+from runtime.credits.limits import LimitRule, LimitScope, WhenReached
 from runtime.credits.recount import SAME_PLACE, recount
 from runtime.errors import AlreadyExistsError, NotFoundError
 from runtime.tenancy import Scope
@@ -34,6 +34,7 @@ __all__ = [
     "put_limit",
     "restore_limit",
     "set_amount",
+    "set_when_reached",
     "shown_window",
 ]
 
@@ -146,13 +147,14 @@ async def insert_limit(
     workspace_id: UUID,
     place: LimitPlace,
     amount: Decimal | None,
+    when_reached: WhenReached = "refuse",
 ) -> UUID:
     """Write a limit and count what was used; AlreadyExistsError if there is one at its place."""
     limit_id = uuid_utils.compat.uuid7()
     try:
         await connection.execute(
             "INSERT INTO limits (id, workspace_id, tenant_id, resource, scope, subject_id,"
-            " window_seconds, amount) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+            " window_seconds, amount, when_reached) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
             (
                 limit_id,
                 workspace_id,
@@ -162,6 +164,7 @@ async def insert_limit(
                 place.subject_id,
                 place.window_seconds,
                 amount,
+                when_reached,
             ),
         )
     except psycopg.errors.UniqueViolation:
@@ -195,6 +198,16 @@ async def set_amount(
     )
     if row["amount"] is None and row["archived_at"] is None:
         await _recount(connection, {**row, "amount": amount}, None)
+
+
+async def set_when_reached(
+    connection: AsyncConnection[DictRow], row: DictRow, when_reached: WhenReached
+) -> None:
+    """Change what becomes of a run that does not fit. `row` is locked by the transaction."""
+    await connection.execute(
+        "UPDATE limits SET when_reached = %s, updated_at = now() WHERE id = %s",
+        (when_reached, row["id"]),
+    )
 
 
 async def archive_limit(connection: AsyncConnection[DictRow], row: DictRow) -> None:
@@ -262,6 +275,7 @@ def public_limit(row: DictRow) -> dict[str, Any]:
         "window": shown_window(row["window_seconds"]),
         "windowSeconds": row["window_seconds"],
         "limit": None if row["amount"] is None else float(row["amount"]),
+        "whenReached": row["when_reached"],
         "createdAt": row["created_at"],
         "updatedAt": row["updated_at"],
         "archivedAt": row["archived_at"],

@@ -28,7 +28,7 @@ WITH late AS (
 UPDATE runs AS r
 SET status = 'queued', lease_token = NULL, lease_until = NULL, called_at = NULL, takeovers = 0,
     attempt = r.attempt - CASE WHEN p.reason = 'retry' THEN 0 ELSE 1 END,
-    parks = r.parks + CASE WHEN p.reason = 'retry' THEN 0 ELSE 1 END,
+    parks = least(r.parks + CASE WHEN p.reason = 'retry' THEN 0 ELSE 1 END, 32767),
     due_at = CASE WHEN r.stop_requested THEN NULL ELSE p.due END,
     sent_at = CASE WHEN r.stop_requested THEN now() WHEN p.delay <= %(horizon)s THEN p.due END,
     waiting = jsonb_build_object('reason', p.reason, 'error', p.error)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from runtime.clock import monotonic
 from tests.api.asking import ok, refused
 from tests.samples import add_element, add_function
+from tests.waiting import eventually
 
 
 def runs_limit(limit):
@@ -98,3 +99,51 @@ async def _within_a_second(client, status):
     deadline = monotonic() + 1
     while (await client.post("/actions/echo/run", json={})).status_code != status:
         assert monotonic() < deadline, f"no {status} within a second"
+
+
+async def test_a_limit_that_parks_has_runs_wait_for_room(
+    platform, workspace, manager, acme, globex, worker
+):
+    """Past a parking limit runs wait, say why, and all run in the end, never more than allowed."""
+    await add_function(platform, workspace.id, "echo")
+    limit = {**runs_limit(limit=1), "window": "3s", "whenReached": "park"}
+    made = await ok(manager.post("/limits", json=limit), 201)
+    assert made["whenReached"] == "park"
+    ids = [
+        (await ok(acme.post("/actions/echo/run?async=true", json={}), 202))["id"] for _ in range(2)
+    ]
+    waiting = await eventually(lambda: _put_off(acme, ids))
+    why = await ok(acme.get(f"/runs/{waiting}/why"))
+    assert why["nextChanceAt"], why
+    await ok(globex.post("/actions/echo/run", json={}))
+    ended = [await ok(acme.get(f"/runs/{run_id}?wait=20")) for run_id in ids]
+    assert [run["status"] for run in ended] == ["completed"] * 2
+    assert [run["attempt"] for run in ended] == [1, 1]
+    first = min(datetime.fromisoformat(run["startedAt"]) for run in ended)
+    finished = max(datetime.fromisoformat(run["finishedAt"]) for run in ended)
+    assert (finished - first).total_seconds() >= 3
+
+
+async def test_who_waits_for_the_answer_is_refused_all_the_same(
+    platform, workspace, manager, acme, worker
+):
+    """Where room is an hour away, a synchronous run is refused at once; a limit can change."""
+    await add_function(platform, workspace.id, "echo")
+    limit = await ok(manager.post("/limits", json=runs_limit(limit=1)), 201)
+    assert limit["whenReached"] == "refuse"
+    changed = await ok(manager.patch(f"/limits/{limit['id']}", json={"whenReached": "park"}))
+    assert (changed["whenReached"], changed["limit"]) == ("park", 1)
+    await ok(acme.post("/actions/echo/run", json={}))
+    answer = await acme.post("/actions/echo/run", json={})
+    assert answer.status_code == 429, answer.text
+    for wrong in ({}, {"whenReached": "queue"}):
+        await refused(manager.patch(f"/limits/{limit['id']}", json=wrong), 400)
+
+
+async def _put_off(acme, ids):
+    """Return the id of the run that waits, if one does."""
+    for run_id in ids:
+        why = await ok(acme.get(f"/runs/{run_id}/why"))
+        if "limit" in [reason["reason"] for reason in why["reasons"]]:
+            return run_id
+    return None

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from runtime.api.answers import JsonAnswer
 from runtime.api.body import json_object
@@ -27,6 +27,7 @@ from runtime.api.paging import Pager, limit_of
 from runtime.api.selectors import flag, query_of
 from runtime.api.services import Services, services_of
 from runtime.api.tenant_names import tenant_of
+from runtime.credits.limits import WhenReached
 from runtime.credits.manage import (
     LimitFilter,
     archive_limit,
@@ -36,6 +37,7 @@ from runtime.credits.manage import (
     public_limit,
     restore_limit,
     set_amount,
+    set_when_reached,
 )
 from runtime.errors import BadRequestError, NotFoundError
 from runtime.validation import parse
@@ -51,9 +53,10 @@ _Write = Callable[[AsyncConnection[DictRow], DictRow], Awaitable[str | None]]
 
 
 class _Change(BaseModel):
-    """The one thing about a limit that changes."""
+    """What can change about a limit, of which at least one is given."""
 
-    limit: Amount
+    limit: Amount = None
+    when_reached: WhenReached | None = Field(default=None, alias="whenReached")
 
 
 @router.get("/limits")
@@ -84,7 +87,9 @@ async def post_limit(request: Request, caller: ManagerCaller, services: Services
     body = parse(LimitBody, await json_object(request), BadRequestError, "The limit")
     place = await place_of(services, caller, body)
     async with services.database.transaction(caller.scope) as connection:
-        limit_id = await insert_limit(connection, caller.workspace_id, place, amount_of(body.limit))
+        limit_id = await insert_limit(
+            connection, caller.workspace_id, place, amount_of(body.limit), body.when_reached
+        )
         row = await recorded(connection, caller, limit_id, "limit:created")
     await services.changed(caller.workspace_id)
     return JsonAnswer(public_limit(row), 201)
@@ -103,13 +108,18 @@ async def get_limit(limit_id: str, caller: AnyCaller, services: ServicesHere) ->
 async def change_limit(
     limit_id: str, request: Request, caller: ManagerCaller, services: ServicesHere
 ) -> Response:
-    """Change how much a limit allows, null being unlimited."""
+    """Change how much a limit allows, null being unlimited, or what it does when it is reached."""
     document = await json_object(request)
-    amount = amount_of(parse(_Change, document, BadRequestError, "The limit").limit)
+    wanted = parse(_Change, document, BadRequestError, "The limit")
+    if not wanted.model_fields_set:
+        raise BadRequestError("Give `limit`, a number or null, or `whenReached`.")
 
     async def change(connection: AsyncConnection[DictRow], row: DictRow) -> str | None:
         refuse_move(document, public_limit(row))
-        await set_amount(connection, row, amount)
+        if "limit" in wanted.model_fields_set:
+            await set_amount(connection, row, amount_of(wanted.limit))
+        if wanted.when_reached is not None:
+            await set_when_reached(connection, row, wanted.when_reached)
         return "limit:changed"
 
     return await _write(services, caller, limit_id, change)
