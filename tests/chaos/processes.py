@@ -187,7 +187,8 @@ class Processes:
             "REDIS_URL": _at_port(redis_url.geturl(), valkey.port),
             "VESICLE_HOME": str(settings.home),
             "VESICLE_PORT": str(port),
-            "VESICLE_HEALTH_PORT": str(port),
+            # The API says on its own port how it does.
+            "VESICLE_HEALTH_PORT": "0" if kind == "api" else str(port),
             "VESICLE_LEASE": str(LEASE),
             "VESICLE_GRACE": str(GRACE),
             "VESICLE_SLOTS": str(_SLOTS),
