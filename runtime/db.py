@@ -225,6 +225,8 @@ class Database:
                 yield connection
         except PoolTimeout as error:
             raise _unreachable() from error
+        except psycopg.errors.ReadOnlySqlTransaction as error:  # a standby, or soon to be primary
+            raise _unreachable() from error
         except psycopg.OperationalError as error:
             # With a state, the server answered: a deadlock, a lock that was not had in time, …
             raise (_busy() if _is_momentary(error.sqlstate) else _unreachable()) from error
