@@ -12,8 +12,11 @@ from bench.flood import measure_flood
 from bench.http import measure_http
 from bench.idle import measure_idle
 from bench.in_flight import measure_in_flight
+from bench.javascript import measure_javascript
 from bench.peers.drain import PEERS
 from bench.pipeline import measure_pipelines
+from bench.proxy import measure_proxy
+from bench.resolution import measure_resolution
 from bench.rest import measure_rest
 
 __all__ = ["DEEP", "PARTS", "ROUND"]
@@ -35,7 +38,10 @@ ROUND: Mapping[str, Part] = {
     "flood": measure_flood,
     "fairness": measure_fairness,
     "in-flight": measure_in_flight,
+    "javascript": measure_javascript,
+    "proxy": measure_proxy,
     "rest": measure_rest,
+    "resolution": measure_resolution,
 }
 #: The part that takes minutes, and is measured when it is asked for.
 DEEP = "deep"

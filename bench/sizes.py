@@ -21,6 +21,8 @@ class Sizes:
     single: int = 4_000
     bulk: int = 10
     http: int = 200
+    #: Calls through the proxy, one after the other; ten times as many by 32 callers.
+    proxied: int = 500
     idle: int = 40
     flood: int = 100_000
     #: Runs of the light tenant, idle and under each flood.
@@ -48,6 +50,7 @@ QUICK = Sizes(
     single=500,
     bulk=2,
     http=20,
+    proxied=100,
     idle=10,
     flood=20_000,
     light=10,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from runtime import logs
 from runtime.errors import VesicleError
@@ -31,7 +33,7 @@ def main() -> NoReturn:
     try:
         app()
     except (VesicleError, ClientError) as error:
-        Console(stderr=True, highlight=False).print(f"[red]vesicle:[/red] {error.message}")
+        Console(stderr=True, highlight=False).print(f"[red]vesicle:[/red] {escape(error.message)}")
         sys.exit(1)
     sys.exit(0)
 
@@ -156,6 +158,42 @@ def refused(
         console.print(f"cleared {asyncio.run(clear_refused(_quiet(), reason))}")
         return
     show_refused(asyncio.run(list_refused(_quiet(), limit)), console, whole=whole)
+
+
+@app.command()
+def pull(
+    folder: Annotated[Path, typer.Argument(help="Where the files go.")],
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove files of what the workspace does not have.")
+    ] = False,
+) -> None:
+    """Write the workspace's elements as a folder of YAML files."""
+    from launch.pull import pull
+    from launch.remote import open_remote
+    from launch.told import tell_pulled
+
+    with open_remote(_quiet()) as remote:
+        tell_pulled(pull(remote, folder, prune=prune), console)
+
+
+@app.command()
+def push(
+    folder: Annotated[Path, typer.Argument(help="Where the files are.")],
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show what would be done, and stop.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Archive what the folder does not have.")
+    ] = False,
+) -> None:
+    """Bring the workspace to what a folder of YAML files says, a plan first."""
+    from launch.remote import open_remote
+    from launch.told import push_folder
+
+    with open_remote(_quiet()) as remote:
+        if not push_folder(remote, folder, console, is_plan=plan, is_sure=yes, prune=prune):
+            raise typer.Exit(1)
 
 
 @app.command()

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 #: Which database logins each kind of process gets, and nothing beyond.
 _LOGINS: Mapping[str, Sequence[Role]] = {
-    "api": ("authenticator", "runtime", "manager"),
+    "api": ("authenticator", "runtime", "manager", "proxy"),
     "worker": ("worker",),
     "scheduler": ("scheduler",),
 }

@@ -51,6 +51,10 @@ CREATE OR REPLACE FUNCTION vesicle.tenant_workspace() RETURNS uuid LANGUAGE sql 
 $$ SELECT (vesicle.scope('tenant'))[3]::uuid $$;
 CREATE OR REPLACE FUNCTION vesicle.manager_workspace() RETURNS uuid LANGUAGE sql STABLE AS
 $$ SELECT (vesicle.scope('workspace'))[3]::uuid $$;
+CREATE OR REPLACE FUNCTION vesicle.proxy_tenant() RETURNS uuid LANGUAGE sql STABLE AS
+$$ SELECT (vesicle.scope('proxy'))[4]::uuid $$;
+CREATE OR REPLACE FUNCTION vesicle.proxy_workspace() RETURNS uuid LANGUAGE sql STABLE AS
+$$ SELECT (vesicle.scope('proxy'))[3]::uuid $$;
 CREATE OR REPLACE FUNCTION vesicle.worker_workspaces() RETURNS uuid[] LANGUAGE sql STABLE AS
 $$ SELECT string_to_array((vesicle.scope('worker'))[3], ',')::uuid[] $$;
 CREATE OR REPLACE FUNCTION vesicle.worker_tenants() RETURNS uuid[] LANGUAGE sql STABLE AS

@@ -84,9 +84,8 @@ class _Progress:
     called: bool = False
 
     def secrets(self) -> Sequence[str]:
-        """Return what must not be on record: the secrets of the run's connection."""
-        connected = self.prepared.connected if self.prepared else None
-        return connected.secrets() if connected else ()
+        """Return what must not be on record."""
+        return self.prepared.secrets() if self.prepared else ()
 
 
 class Execution:
@@ -295,6 +294,7 @@ def _describe(ending: Ending, progress: _Progress) -> None:
     if ending.status != "completed" and (progress.called or progress.claim.called_at):
         ending.usage = prepared.cost_of_failure()
     ending.element_revision = prepared.revision
+    ending.logs = prepared.logs or None
     prepare(
         ending,
         given=progress.claim.input,

@@ -14,8 +14,15 @@ from runtime.errors import ConfigurationError
 __all__ = ["ROLES", "Role", "Settings", "settings"]
 
 #: The database logins that Vesicle's processes use; none of them may bypass row security.
-Role = Literal["authenticator", "runtime", "manager", "worker", "scheduler"]
-ROLES: tuple[Role, ...] = ("authenticator", "runtime", "manager", "worker", "scheduler")
+Role = Literal["authenticator", "runtime", "manager", "proxy", "worker", "scheduler"]
+ROLES: tuple[Role, ...] = (
+    "authenticator",
+    "runtime",
+    "manager",
+    "proxy",
+    "worker",
+    "scheduler",
+)
 
 
 class Settings(BaseSettings):
@@ -31,6 +38,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     #: Port of the HTTP API.
     port: int = 8600
+    #: Where workers reach the API when custom code calls it; by default at `port` of this machine.
+    internal_api_url: str | None = None
 
     #: Login of the owner role, which migrates. Processes derive their own role's URL from it.
     database_url: SecretStr | None = Field(
@@ -43,6 +52,7 @@ class Settings(BaseSettings):
     database_url_authenticator: SecretStr | None = None
     database_url_runtime: SecretStr | None = None
     database_url_manager: SecretStr | None = None
+    database_url_proxy: SecretStr | None = None
     database_url_worker: SecretStr | None = None
     database_url_scheduler: SecretStr | None = None
 
@@ -59,6 +69,11 @@ class Settings(BaseSettings):
     max_response: int = 30_000_000
     #: Longest outside call in seconds, all redirects included.
     call_timeout: float = 60.0
+    #: Requests that pass through over a connection: bytes of either body and seconds of the whole,
+    #: and how many of one tenant each API process has under way at once.
+    proxy_body: int = Field(default=100_000_000, ge=1)
+    proxy_timeout: float = Field(default=60.0, gt=0, le=100)
+    proxy_calls: int = Field(default=100, ge=1)
     #: Private addresses that outside calls may reach: `host`, `host:port` or a CIDR, by comma.
     egress_allow: str = ""
     #: Whether outside calls may use http instead of https.
@@ -70,6 +85,18 @@ class Settings(BaseSettings):
     slots: int = 256
     #: Threads for registered functions that block.
     threads: int = 16
+    #: Custom code: `isolated` refuses to run it on a machine that cannot shut it in, `unsafe` runs
+    #: it all the same, `off` never does.
+    sandbox: Literal["isolated", "unsafe", "off"] = "isolated"
+    #: Runs of custom code that one worker process has under way at once, at most half of them one
+    #: tenant's; and what each may use: bytes of memory, stack, result and log, and seconds of
+    #: processor time.
+    sandbox_runs: int = Field(default=16, ge=1)
+    sandbox_memory: int = Field(default=128 << 20, ge=16 << 20)
+    sandbox_cpu: float = Field(default=10.0, gt=0)
+    sandbox_stack: int = Field(default=1 << 20, ge=1 << 16, le=4 << 20)
+    sandbox_output: int = Field(default=5_000_000, ge=1)
+    sandbox_log: int = Field(default=65_536, ge=0)
     #: Seconds for which a claimed run is held without a sign of life from its worker.
     lease: float = 10.0
     #: Seconds that a stopping worker gives its runs before it hands them back.
@@ -79,6 +106,11 @@ class Settings(BaseSettings):
     #: The address of that port; beyond loopback, metrics need the token.
     health_host: str = "127.0.0.1"
     metrics_token: SecretStr | None = None
+    #: Which server `vesicle pull` and `vesicle push` speak with, and the workspace whose secret
+    #: signs their tokens; without them the instance that runs on this machine.
+    api_url: str | None = None
+    workspace_key: str | None = None
+    workspace_secret: SecretStr | None = None
     #: How log lines look.
     log_format: Literal["json", "console"] = "json"
     log_level: str = "INFO"

@@ -92,7 +92,7 @@ class ScopeStamps:
 
     def sign(
         self,
-        kind: Literal["tenant", "workspace", "worker", "scheduler"],
+        kind: Literal["tenant", "workspace", "proxy", "worker", "scheduler"],
         workspaces: Sequence[UUID],
         tenants: Sequence[UUID],
         now: datetime,

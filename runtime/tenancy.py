@@ -11,9 +11,14 @@ from runtime.settings import Role
 
 __all__ = ["Owner", "Scope"]
 
-Kind = Literal["tenant", "workspace", "worker"]
+Kind = Literal["tenant", "workspace", "proxy", "worker"]
 
-_ROLES: dict[Kind, Role] = {"tenant": "runtime", "workspace": "manager", "worker": "worker"}
+_ROLES: dict[Kind, Role] = {
+    "tenant": "runtime",
+    "workspace": "manager",
+    "proxy": "proxy",
+    "worker": "worker",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,8 @@ class Scope:
     """The rows that a transaction may see, made only by the authenticator and the claim.
 
     A tenant's scope is one tenant, a workspace's scope is everything in it, a worker's scope is
-    exactly the tenants whose stamped messages it holds in one batch.
+    exactly the tenants whose stamped messages it holds in one batch. The proxy's scope is the one
+    tenant over whose connection a request goes through.
     """
 
     kind: Kind
@@ -45,6 +51,11 @@ class Scope:
     def workspace(cls, workspace_id: UUID) -> Scope:
         """Return the scope of a workspace's manager."""
         return cls("workspace", (workspace_id,))
+
+    @classmethod
+    def proxy(cls, owner: Owner) -> Scope:
+        """Return the scope of requests over one tenant's connections."""
+        return cls("proxy", (owner.workspace_id,), (owner.tenant_id,))
 
     @classmethod
     def worker(cls, owners: Iterable[Owner]) -> Scope:

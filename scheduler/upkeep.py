@@ -10,10 +10,11 @@ __all__ = ["ensure_partitions", "forget_expired_keys", "release_orphans"]
 _MONTHS = 2
 
 #: What a run reserved is settled in the statement that ends it; this is for what slipped through.
+#: A request that passes through has no run, and is over, whatever comes, before two minutes are.
 _ORPHANS = """
 WITH gone AS (
     DELETE FROM reservations AS r
-    WHERE r.created_at < now() - interval '1 minute' AND NOT EXISTS (
+    WHERE r.created_at < now() - interval '2 minutes' AND NOT EXISTS (
         SELECT FROM runs WHERE runs.id = r.run_id AND runs.status IN ('queued', 'running'))
     RETURNING r.limit_id, r.subject_id, r.slice, r.amount
 ), locked AS (

@@ -10,6 +10,8 @@ from uuid import UUID
 
 import uuid_utils.compat
 
+from runtime.config.universe import read_universe
+
 LIST_DEALS = {
     "name": "List deals",
     "type": "api-request-to-external-app",
@@ -29,11 +31,12 @@ async def add_element(
 ) -> UUID:
     """Write a whole definition at the workspace's layer, or where `columns` say."""
     element_id = uuid_utils.compat.uuid7()
-    placed = {"layer": "workspace", "app": None, "tenant_id": None, **columns}
+    placed = {"layer": "workspace", "app": None, "tenant_id": None, "parent_id": None, **columns}
     async with platform.owner() as owner:
         await owner.execute(
-            "INSERT INTO elements (id, kind, layer, workspace_id, tenant_id, app, key, spec)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+            "INSERT INTO elements"
+            " (id, kind, layer, workspace_id, tenant_id, app, parent_id, key, spec)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
             (
                 element_id,
                 kind,
@@ -41,6 +44,7 @@ async def add_element(
                 workspace_id,
                 placed["tenant_id"],
                 placed["app"],
+                placed["parent_id"],
                 key,
                 json.dumps(spec),
             ),
@@ -54,14 +58,23 @@ async def add_function(platform: Any, workspace_id: UUID, key: str, **spec: Any)
     return await add_element(platform, workspace_id, "action", key, whole)
 
 
+def connector_of_universe(key: str) -> dict[str, Any]:
+    """Return a connector of the public catalogue."""
+    entries = read_universe(Path(__file__).parents[1] / "universe")
+    return next(one.spec for one in entries if (one.kind, one.key) == ("connector", key))
+
+
 async def crm_workspace(platform: Any, workspace: Any, crm: str) -> None:
     """Switch the sample app on in a workspace, with the action list-deals."""
+    published = connector_of_universe("crm")
     connector = {
         "key": "crm",
         "name": "Sample CRM",
-        "apiClient": {"baseUri": crm},
+        "apiClient": {**published["apiClient"], "baseUri": crm},
         "auth": {"type": "api-key", "in": "header", "name": "X-Api-Key"},
         "test": {"path": "/api/me"},
+        "operations": published["operations"],
+        "data": published["data"],
     }
     await add_element(platform, workspace.id, "connector", "crm", connector)
     await add_element(platform, workspace.id, "integration", "crm", {"connectorKey": "crm"})

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from runtime.actions.own_api import OwnApi
 from runtime.actions.perform import Performer
 from runtime.actions.prepared import Preparer
 from runtime.actions.refresh import Refresher
@@ -24,6 +25,7 @@ from runtime.lanes.client import connect
 from runtime.redis_check import warn_if_evicting
 from runtime.run_records import RunRecords
 from runtime.runs.holder import Holder
+from runtime.sandbox.pool import Sandbox
 from runtime.settings import Settings
 from runtime.workload import Workload
 from workers.letters import Letters
@@ -64,10 +66,20 @@ class WorkerProcess:
             stack.push_async_callback(client.close)
             functions = self.functions or Functions.registered(threads=settings.threads)
             stack.callback(functions.close)
+            sandbox = Sandbox(settings)
+            stack.push_async_callback(sandbox.close)
+            own_api = OwnApi(settings, self.root)
+            stack.push_async_callback(own_api.close)
             preparer = Preparer(database, self.vault)
             holder = Holder(database, lease=settings.lease)
             performer = Performer(
-                database, client, functions, preparer, Refresher(database, self.vault, client)
+                database,
+                client,
+                functions,
+                preparer,
+                Refresher(database, self.vault, client),
+                sandbox,
+                own_api,
             )
             self.execution = Execution(
                 records=RunRecords(database, redis, lease=settings.lease),

@@ -29,6 +29,8 @@ class _Paging(BaseModel):
     limit: int = Field(default=10, ge=1, le=100)
     cursor: str | None = None
     stage: Stage | None = None  # deals only
+    email: str | None = None  # contacts only
+    q: str | None = Field(default=None, min_length=1, max_length=200)  # stands in any field
 
 
 def api_routes() -> list[BaseRoute]:
@@ -72,9 +74,14 @@ class _Collection:
 
     async def _list(self, request: Request) -> Response:
         query = validate(_Paging, dict(request.query_params))
-        where = {"stage": query.stage} if query.stage and self._name == "deals" else {}
-        records = self._records(request)
-        page, following = records.page(limit=query.limit, cursor=query.cursor, where=where)
+        field = "stage" if self._name == "deals" else "email"
+        wanted = getattr(query, field)
+        page, following = self._records(request).page(
+            limit=query.limit,
+            cursor=query.cursor,
+            where={} if wanted is None else {field: wanted},
+            text=query.q,
+        )
         more = {"nextCursor": following} if following else {}
         return JSONResponse({self._name: page, **more})
 

@@ -95,9 +95,11 @@ class Records:
         del self._rows[self._number(record["id"])]
 
     def page(
-        self, *, limit: int, cursor: str | None, where: Record
+        self, *, limit: int, cursor: str | None, where: Record, text: str | None = None
     ) -> tuple[list[Record], str | None]:
         """Take the next `limit` records that match `where`, and the cursor of the page after.
+
+        `text` has to stand in one of a record's texts, whatever the case of its letters.
 
         The cursor holds the last id that was given out, so records that come or go between two
         pages shift nothing. Raises a 422 Refusal for a cursor that this list did not give.
@@ -106,7 +108,7 @@ class Records:
         matching = (
             record
             for number, record in self._rows.items()
-            if number > after and where.items() <= record.items()
+            if number > after and where.items() <= record.items() and _holds(record, text)
         )
         found = list(itertools.islice(matching, limit + 1))
         page = found[:limit]
@@ -133,3 +135,8 @@ class Records:
         if not number:
             raise refuse(422, "invalid_cursor", "The cursor is not one that this list gave.")
         return number
+
+
+def _holds(record: Record, text: str | None) -> bool:
+    sought = (text or "").casefold()
+    return any(sought in value.casefold() for value in record.values() if isinstance(value, str))

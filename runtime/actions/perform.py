@@ -9,8 +9,14 @@ from typing import Any
 from runtime import jsontext
 from runtime.actions.answers import refuse_page, refuse_unreadable
 from runtime.actions.connected import Connected
+from runtime.actions.javascript import over_connection, run_javascript
+from runtime.actions.operations import Check, compute, evaluated
+from runtime.actions.operations_run import keyed, perform_by_connector
+from runtime.actions.own_api import OwnApi
 from runtime.actions.prepared import Prepared, Preparer
 from runtime.actions.refresh import Refresher
+from runtime.config.action_specs import RunJavascriptAction, YourAppRequestAction
+from runtime.config.data_actions import ConnectorOperationAction, DataAction
 from runtime.config.kinds import ApiRequestAction, HttpRequestAction, RunPythonAction
 from runtime.connectors.client import OutboundClient, OutboundResponse
 from runtime.connectors.requests import build_plain_request, build_request
@@ -22,9 +28,10 @@ from runtime.errors import (
     DependencyError,
     VesicleError,
 )
-from runtime.formulas import UNDEFINED, evaluate
 from runtime.functions.registry import FunctionContext, Functions
 from runtime.runs.states import Claim
+from runtime.sandbox.conversation import Client
+from runtime.sandbox.pool import Sandbox
 from runtime.tenancy import Scope
 
 __all__ = ["Performer", "Result"]
@@ -48,6 +55,8 @@ class Performer:
     functions: Functions
     preparer: Preparer
     refresher: Refresher
+    sandbox: Sandbox
+    own_api: OwnApi
 
     async def perform(self, claim: Claim, prepared: Prepared, about_to_call: AboutToCall) -> Result:
         """Do what the run is for. `about_to_call` is awaited right before anything leaves."""
@@ -61,15 +70,21 @@ class Performer:
         match action:
             case ApiRequestAction():
                 output = await self._api_request(claim, prepared, variables, about_to_call)
-            case HttpRequestAction():
-                output = await self._http_request(claim, action, variables, about_to_call)
+            case HttpRequestAction() | YourAppRequestAction():
+                output = await self._http_request(claim, prepared, variables, about_to_call)
             case RunPythonAction():
                 output = await self._run_python(claim, prepared, variables, about_to_call)
+            case RunJavascriptAction():
+                output = await self._run_javascript(claim, prepared, variables, about_to_call)
+            case ConnectorOperationAction() | DataAction():
+                connected = await self._ready(prepared)
+                output = await perform_by_connector(
+                    self, self.sandbox, claim, prepared, variables, connected, about_to_call
+                )
             case _:
                 raise ConfigurationError(f"There is no action of type {action.type!r}.")
         if action.output_mapping is not None:
-            mapped = evaluate(action.output_mapping, {**variables, "output": output})
-            output = None if mapped is UNDEFINED else mapped
+            output = compute(action.output_mapping, {**variables, "output": output})
         return Result(output)
 
     # --- api-request-to-external-app ----------------------------------------------------------
@@ -84,52 +99,69 @@ class Performer:
         action: ApiRequestAction = prepared.action
         request = action.config.request
         parts = {
-            name: _evaluated(getattr(request, name), variables, f"/config/request/{name}")
+            name: evaluated(getattr(request, name), variables, f"/config/request/{name}")
             for name in ("path", "method", "path_parameters", "query", "headers", "data")
         }
-        if action.idempotency is not None:
-            # The run's id: the same for every attempt, another for every run.
-            key = {action.idempotency.header: str(claim.run_id)}
-            parts["headers"] = {**(parts["headers"] or {}), **key}
-        response = await self._send(
+        response = await self.send(
             _required(prepared.connected),
-            parts,
+            keyed(claim, action, parts),
             about_to_call,
             allow_errors=action.config.allow_non2xx,
         )
         return {"status": response.status, "data": response.data}
 
-    async def _send(
+    async def send(
         self,
         connected: Connected,
         parts: Mapping[str, Any],
         about_to_call: AboutToCall,
         *,
         allow_errors: bool = False,
+        check: Check | None = None,
     ) -> OutboundResponse:
-        """Send a request over a connection; a token that was refused is renewed once."""
+        """Send a request over a connection; a token that was refused is renewed once.
+
+        `parts` are those of `build_request`; `check` raises what an answer stands for that looks
+        like a result. Raises what the answer stands for.
+        """
         if self.refresher.is_due(connected):
             connected = await self._renewed(connected)
         await about_to_call()
         try:
-            return await self._send_once(connected, parts, allow_errors=allow_errors)
+            return await self._send_once(connected, parts, allow_errors=allow_errors, check=check)
         except ConnectionExpiredError as error:
             if not connected.definition.auth.uses_tokens:
                 raise await self._defunct(connected, error) from error
         connected = await self._renewed(connected)
-        return await self._send_once(connected, parts, allow_errors=allow_errors)
+        return await self._send_once(connected, parts, allow_errors=allow_errors, check=check)
 
     async def _send_once(
-        self, connected: Connected, parts: Mapping[str, Any], *, allow_errors: bool
+        self,
+        connected: Connected,
+        parts: Mapping[str, Any],
+        *,
+        allow_errors: bool,
+        check: Check | None,
     ) -> OutboundResponse:
         request = build_request(
             connected.definition, connected.parameters, connected.credentials, **parts
         )
         response = await self.client.send(request)
-        interpret(connected.definition, request, response, allow_errors=allow_errors)
+        answer = interpret(
+            connected.definition, request, response, allow_errors=allow_errors, compute=compute
+        )
         refuse_page(request, response)
         refuse_unreadable(request, response)
-        return response
+        if check is not None:
+            check(request, answer)
+        return answer
+
+    async def _ready(self, prepared: Prepared) -> Connected:
+        """Return the run's connection with credentials that are good for a while."""
+        connected = _required(prepared.connected)
+        if self.refresher.is_due(connected):
+            connected = prepared.connected = await self._renewed(connected)
+        return connected
 
     async def _renewed(self, connected: Connected) -> Connected:
         fresh = await self.refresher.refresh(connected)
@@ -151,19 +183,18 @@ class Performer:
     async def _http_request(
         self,
         claim: Claim,
-        action: HttpRequestAction,
+        prepared: Prepared,
         variables: Mapping[str, Any],
         about_to_call: AboutToCall,
     ) -> dict[str, Any]:
+        action, your_app = prepared.action, prepared.your_app
         plain = action.config.request
         parts = {
-            name: _evaluated(getattr(plain, name), variables, f"/config/request/{name}")
+            name: evaluated(getattr(plain, name), variables, f"/config/request/{name}")
             for name in ("uri", "method", "query", "headers", "body")
         }
-        if action.idempotency is not None:
-            key = {action.idempotency.header: str(claim.run_id)}
-            parts["headers"] = {**(parts["headers"] or {}), **key}
-        request = build_plain_request(**parts)
+        asked = keyed(claim, action, parts)
+        request = your_app.request(claim, asked) if your_app else build_plain_request(**asked)
         await about_to_call()
         response = await self.client.send(request)
         interpret(None, request, response)
@@ -182,7 +213,7 @@ class Performer:
         config = prepared.action.config
         given = variables["input"]
         if config.input is not None:
-            given = _evaluated(config.input, variables, "/config/input")
+            given = evaluated(config.input, variables, "/config/input")
         call = None
         if (connected := prepared.connected) is not None:
 
@@ -194,11 +225,31 @@ class Performer:
                 data: Any = None,
             ) -> Any:
                 parts = {"path": path, "method": method, "query": query, "data": data}
-                return (await self._send(connected, parts, about_to_call)).data
+                return (await self.send(connected, parts, about_to_call)).data
 
         await about_to_call()
         context = FunctionContext(str(claim.run_id), prepared.user, call)
         return await self.functions.call(config.function, given, context)
+
+    # --- run-javascript -----------------------------------------------------------------------
+
+    async def _run_javascript(
+        self,
+        claim: Claim,
+        prepared: Prepared,
+        variables: Mapping[str, Any],
+        about_to_call: AboutToCall,
+    ) -> Any:
+        timeout = prepared.action.timeout
+        clients: dict[str, Client] = {
+            "engineApiClient": self.own_api.client(claim, timeout, about_to_call)
+        }
+        if prepared.connected is not None:
+            connected = await self._ready(prepared)
+            clients["externalApiClient"] = over_connection(
+                claim, prepared.action, lambda parts: self.send(connected, parts, about_to_call)
+            )
+        return await run_javascript(self.sandbox, claim, prepared, variables, clients)
 
     # --- connections --------------------------------------------------------------------------
 
@@ -207,7 +258,7 @@ class Performer:
         if test is not None:
             parts = {"path": test.path, "method": test.method}
             try:
-                await self._send(connected, parts, _nothing)
+                await self.send(connected, parts, _nothing)
             except VesicleError as error:
                 await self._note_test(connected, error)
                 raise
@@ -239,12 +290,3 @@ def _required(connected: Connected | None) -> Connected:
     if connected is None:
         raise DependencyError("This action calls a connected app, and the run has no connection.")
     return connected
-
-
-def _evaluated(template: Any, variables: Mapping[str, Any], path: str) -> Any:
-    try:
-        value = evaluate(template, variables)
-    except ConfigurationError as error:
-        where = path + str(error.data.get("path", ""))
-        raise ConfigurationError(error.message, data={**error.data, "path": where}) from None
-    return None if value is UNDEFINED else value

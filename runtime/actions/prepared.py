@@ -9,7 +9,13 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from runtime.actions.connected import Connected, load_connected
+from runtime.actions.data_records_elements import complete
+from runtime.actions.data_records_run import is_repeatable_action
+from runtime.actions.data_records_schema import default_output_schema
+from runtime.actions.your_app import YourApp, load_your_app
 from runtime.cache import Cache
+from runtime.config.action_specs import YourAppRequestAction
+from runtime.config.data_actions import ConnectorOperationAction, DataAction
 from runtime.config.kinds import ApiRequestAction, HttpRequestAction, parse_spec
 from runtime.config.resolve import Place, resolve
 from runtime.config.store import ElementRow, layers_query
@@ -43,11 +49,20 @@ class Prepared:
     limits: Sequence[LimitRule]
     revision: str | None = None
     element_id: UUID | None = None
+    #: What the run's code logged, `{level, message, at}` a line.
+    logs: list[dict[str, Any]] = field(default_factory=list)
+    #: The product's own API, for an action that calls it.
+    your_app: YourApp | None = None
 
     @property
     def timeout(self) -> float:
         """Return the seconds that the run may take."""
         return self.action.timeout if self.action else _CONNECTION_TIMEOUT
+
+    def secrets(self) -> list[str]:
+        """Return every secret string that the run knows, none of which must be on record."""
+        known = self.connected.secrets() if self.connected else []
+        return known + (self.your_app.credentials.secret_values() if self.your_app else [])
 
     @property
     def input_schema(self) -> dict[str, Any] | None:
@@ -57,7 +72,12 @@ class Prepared:
     @property
     def output_schema(self) -> dict[str, Any] | None:
         """Return the schema that says which outputs are sensitive."""
-        return self.action.custom_output_schema if self.action else None
+        if self.action is None:
+            return None
+        known: dict[str, Any] | None = self.action.custom_output_schema
+        if known is None and self.connected is not None and self.action.output_mapping is None:
+            known = default_output_schema(self.action, self.connected.definition)
+        return known
 
     @property
     def is_repeatable(self) -> bool:
@@ -67,7 +87,10 @@ class Prepared:
             return True
         if action.safe_to_repeat is not None:
             return bool(action.safe_to_repeat)
-        if isinstance(action, ApiRequestAction | HttpRequestAction):
+        if isinstance(action, ConnectorOperationAction | DataAction):
+            connected = self.connected
+            return connected is None or is_repeatable_action(action, connected.definition)
+        if isinstance(action, ApiRequestAction | HttpRequestAction | YourAppRequestAction):
             return action.idempotency is not None or action.config.request.method in _IDEMPOTENT
         return False
 
@@ -165,15 +188,24 @@ class Preparer:
             owner.workspace_id, owner.tenant_id, lambda: self._load_tenant(owner)
         )
         if inline := claim.request.get("inline"):
-            return Prepared(
-                parse_spec("action", inline, "the inline action"), connected, user, limits
-            )
+            given = parse_spec("action", inline, "the inline action")
+            place = _place(claim, connected)
+            whole = await complete(self.database, owner, given, None, place)
+            return await self._whole(owner, Prepared(whole.action, connected, user, limits))
         action, revision, element_id = await self._actions.get(
             owner.workspace_id,
             (owner.tenant_id, claim.element_key, claim.integration_id, claim.connection_id),
             lambda: self._load_action(claim, connected),
         )
-        return Prepared(action, connected, user, limits, revision, element_id)
+        return await self._whole(
+            owner, Prepared(action, connected, user, limits, revision, element_id)
+        )
+
+    async def _whole(self, owner: Owner, prepared: Prepared) -> Prepared:
+        """Add what only some types of action need."""
+        if isinstance(prepared.action, YourAppRequestAction):
+            prepared.your_app = await load_your_app(self.database, self.vault, owner)
+        return prepared
 
     async def connected(self, owner: Owner, connection_id: UUID) -> Connected:
         """Return an opened connection of the tenant."""
@@ -206,8 +238,15 @@ class Preparer:
             layers_query(kind="action", key=key, owner=(owner.workspace_id, owner.tenant_id)),
         )
         rows = [ElementRow(**row) for row in found_rows]
-        app = connected.definition.key if connected else None
-        found = resolve(rows, Place(claim.integration_id, app, claim.connection_id))
+        place = _place(claim, connected)
+        found = resolve(rows, place)
         if found is None:
             raise NotFoundError(f"The action {key!r} no longer exists.")
-        return parse_spec("action", found.spec, f"action {key}"), found.revision, found.id
+        action = parse_spec("action", found.spec, f"action {key}")
+        whole = await complete(self.database, owner, action, found.revision, place)
+        return whole.action, whole.revision or found.revision, found.id
+
+
+def _place(claim: Claim, connected: Connected | None) -> Place:
+    app = connected.definition.key if connected else None
+    return Place(claim.integration_id, app, claim.connection_id)

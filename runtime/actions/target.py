@@ -10,6 +10,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from runtime.config.data_actions import CONNECTOR_ACTION_TYPES
 from runtime.config.kinds import parse_spec
 from runtime.config.resolve import Place, Resolved, applies, resolve
 from runtime.config.store import (
@@ -24,6 +25,9 @@ from runtime.errors import BadRequestError, NotFoundError
 from runtime.tenancy import Owner
 
 __all__ = ["Selection", "Target", "find_target"]
+
+#: Types of action that run over a connection.
+_CONNECTED = frozenset({"api-request-to-external-app"}) | CONNECTOR_ACTION_TYPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +217,6 @@ def _fits(connection: ConnectionRow, rows: Sequence[ElementRow]) -> bool:
 def _needs_connection(rows: Sequence[ElementRow], selection: Selection) -> bool:
     # Plain requests and Python functions may run without; what calls an app may not.
     specs = [selection.inline] if selection.inline is not None else [row.spec for row in rows]
-    return any(spec.get("type") == "api-request-to-external-app" for spec in specs) or any(
+    return any(spec.get("type") in _CONNECTED for spec in specs) or any(
         row.app is not None or row.integration_id is not None for row in rows
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from runtime.actions.operations_check import DATA_TEMPLATES, formulas_of
 from runtime.actions.schema import check_schema
+from runtime.config.data_actions import CONNECTOR_ACTION_TYPES
 from runtime.config.kinds import parse_spec
 from runtime.errors import ConfigurationError
 from runtime.formulas import check
@@ -21,7 +23,12 @@ _TEMPLATES = {
     "http-request": (
         *("request/uri", "request/method", "request/headers", "request/query", "request/body"),
     ),
+    "api-request-to-your-app": (
+        *("request/uri", "request/method", "request/headers", "request/query", "request/body"),
+    ),
     "run-python": ("input",),
+    "run-javascript": (),
+    **dict.fromkeys(CONNECTOR_ACTION_TYPES, DATA_TEMPLATES),
 }
 
 
@@ -31,7 +38,12 @@ def check_spec(kind: str, spec: dict[str, Any], what: str) -> Any:
     Raises ConfigurationError with data {errors: [{path, message}]}; `what` begins its message.
     """
     parsed = parse_spec(kind, spec, what)
-    faults = list(_faults_of_action(spec)) if kind == "action" else []
+    faults: list[dict[str, str]] = []
+    if kind == "action":
+        faults += _faults_of_action(spec)
+    elif kind == "connector":
+        for path, formula in formulas_of(parsed):
+            faults += _faults(check, formula, path)
     if faults:
         first, more = faults[0], f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise ConfigurationError(
@@ -47,7 +59,8 @@ def _faults_of_action(spec: dict[str, Any]) -> Iterator[dict[str, str]]:
     yield from _faults(check, spec.get("outputMapping"), "/outputMapping")
     for resource, units in (spec.get("cost") or {}).items():
         yield from _faults(check, units, f"/cost/{resource}")
-    for path in ("/inputSchema", "/customOutputSchema", "/config/responseSchema"):
+    schemas = ("inputSchema", "customOutputSchema", "config/responseSchema", "config/outputSchema")
+    for path in (f"/{schema}" for schema in schemas):
         yield from _faults(check_schema, _at(spec, path), path)
 
 

@@ -22,8 +22,10 @@ def prepare(
     output_schema: dict[str, Any] | None,
     secrets: Sequence[str],
 ) -> None:
-    """Fill in the ending's recorded input and output, and clean its error."""
+    """Fill in the ending's recorded input and output, and clean its error and its log."""
     ending.recorded_input = cap(redact(given, input_schema, secrets), LARGEST)
     ending.recorded_output = cap(redact(ending.output, output_schema, secrets), LARGEST)
+    if ending.logs is not None:
+        ending.logs = redact(ending.logs, None, secrets)
     if ending.error is not None:
         ending.error = redact(ending.error, None, secrets)

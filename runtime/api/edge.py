@@ -47,6 +47,7 @@ class Edge:
         request_id = _name_request(scope)
         started, status, begun = monotonic(), 500, False
         body = _Body(scope, receive, self._largest)
+        scope["state"]["allow_body"] = body.allow
 
         async def sending(message: Message) -> None:
             nonlocal status, begun
@@ -103,11 +104,15 @@ class _Body:
         """Refuse it at once if it is announced as larger than `largest` bytes."""
         announced = Request(scope).headers.get("content-length", "0")
         self._receive = receive
-        self._largest = largest
-        self._left = largest
+        self._announced = int(announced[:18]) if announced.isdigit() else 0
         #: Whether the app was told that it is too large.
         self.is_refused = False
-        self._is_announced = announced.isdigit() and int(announced[:18]) > largest
+        self.allow(largest)
+
+    def allow(self, largest: int) -> None:
+        """Set the bound anew, before anything is read: a route may stream more than fits memory."""
+        self._largest = self._left = largest
+        self._is_announced = self._announced > largest
 
     async def receive(self) -> Message:
         """Return the next message; PayloadTooLargeError past the bound."""

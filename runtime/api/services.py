@@ -14,12 +14,17 @@ from redis.asyncio import Redis
 
 from runtime.backlog import Backlogs
 from runtime.changes import announce, listen
+from runtime.connectors.client import OutboundClient
+from runtime.connectors.egress import EgressPolicy
 from runtime.credentials.vault import Vault, load_vault
 from runtime.db import Database
 from runtime.dispatch import Dispatch
 from runtime.health import Reachability, serve_health
 from runtime.keys import RootKey, load_root_key
 from runtime.lanes.client import connect
+from runtime.proxy.connections import Connections
+from runtime.proxy.passing import Proxy
+from runtime.proxy.records import Records
 from runtime.redis_check import warn_if_evicting
 from runtime.settings import Settings
 from runtime.stamps import MessageStamps
@@ -42,10 +47,12 @@ class Services:
     authenticator: Authenticator
     submission: Submission
     waiters: Waiters
+    proxy: Proxy
 
     async def changed(self, workspace_id: UUID) -> None:
         """Tell every process that a workspace's configuration changed. Call it after commit."""
         self.authenticator.forget(workspace_id)
+        self.proxy.connections.forget(workspace_id)
         await announce(self.redis, workspace_id)
 
 
@@ -57,7 +64,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     redis_url = settings.required_redis_url()
     async with contextlib.AsyncExitStack() as stack:
         database = await stack.enter_async_context(
-            Database(settings, root, ["authenticator", "runtime", "manager"])
+            Database(settings, root, ["authenticator", "runtime", "manager", "proxy"])
         )
         redis = connect(redis_url)
         stack.push_async_callback(redis.aclose)
@@ -65,8 +72,24 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(listening.aclose)
         waiters = Waiters(listening)
         stack.push_async_callback(waiters.close)
-        authenticator = Authenticator(database, vault, settings)
-        task = asyncio.create_task(listen(listening, authenticator.forget))
+        authenticator = Authenticator(database, vault, settings, root)
+        proxy = Proxy(
+            Connections(database, vault),
+            Records(database),
+            OutboundClient(
+                EgressPolicy(settings.egress_allow, http=settings.egress_http),
+                timeout=settings.proxy_timeout,
+                max_response=settings.proxy_body,
+            ),
+            settings.proxy_calls,
+        )
+        stack.push_async_callback(proxy.close)
+
+        def forget(workspace_id: UUID | None) -> None:
+            authenticator.forget(workspace_id)
+            proxy.connections.forget(workspace_id)
+
+        task = asyncio.create_task(listen(listening, forget))
         stack.callback(task.cancel)
         reach = Reachability(database=lambda: database.ping("runtime"))
         stack.callback(asyncio.create_task(reach.watch()).cancel)
@@ -92,6 +115,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 Backlogs(database, redis, cap=settings.backlog),
             ),
             waiters=waiters,
+            proxy=proxy,
         )
 
 

@@ -17,7 +17,8 @@ from runtime.api.limit_writes import amount_of, recorded
 from runtime.api.services import Services
 from runtime.api.tenant_bodies import NewTenant, TenantBody, public_names
 from runtime.changes import announce_stop
-from runtime.credentials.store import Subject, save_sealed
+from runtime.credentials.manage import tenant_credentials_of
+from runtime.credentials.store import save_sealed
 from runtime.credits.limits import LONGEST_WINDOW
 from runtime.credits.manage import LimitPlace, put_limit
 from runtime.tenancy import Owner
@@ -33,8 +34,6 @@ from runtime.waiting import tell_ended
 
 __all__ = ["TenantWrite", "keep_credentials"]
 
-#: The field of a tenant that its own credentials are sealed under.
-_CREDENTIALS = "tenant-credentials"
 
 #: Looks at the runs of an archived tenant that a worker was just taking, and seconds between two.
 _LOOKS, _BETWEEN = 40, 0.05
@@ -165,7 +164,7 @@ async def keep_credentials(
     credentials: dict[str, Any] | None,
 ) -> None:
     """Seal credentials that a tenant is known by, or erase them; they are never shown again."""
-    subject = Subject(owner.workspace_id, owner.tenant_id, owner.tenant_id, _CREDENTIALS)
+    subject = tenant_credentials_of(owner)
     if credentials is None:
         await connection.execute(
             "DELETE FROM sealed_values WHERE subject_id = %s AND field = %s",

@@ -21,8 +21,12 @@ __all__ = [
     "LayerSpec",
     "check_editable",
     "diff_patch",
+    "is_object",
+    "is_same",
     "merge_layers",
     "merge_patch",
+    "step",
+    "tokens",
 ]
 
 #: Where an element can stand, far to near; the nearest wins.
@@ -103,7 +107,7 @@ def check_editable(
     what will be patched as `base`: else a patch to `/query/limit` could replace a formula that is
     the whole of `/query`.
     """
-    prefixes = [_tokens(pointer) for pointer in allowed]
+    prefixes = [tokens(pointer) for pointer in allowed]
     refused = _first_refused(patch, (), prefixes, _ABSENT if base is None else base)
     if refused is not None:
         path = _pointer(refused) or "/"
@@ -114,22 +118,30 @@ def check_editable(
         )
 
 
-def _is_object(value: Any, *, top: bool = False) -> bool:
+def is_object(value: Any, *, top: bool = False) -> bool:
     """Return whether a value has members of its own; a formula has not, a whole document has."""
-    return isinstance(value, dict) and (top or not is_known_formula(value))
+    if not isinstance(value, dict):
+        return False
+    if top:
+        return True
+    # Nearly every object is told to be no formula by its first key, at a fifth of the cost.
+    first = next(iter(value), "")
+    return not ((first[:1] == "$" or "$eval" in value) and is_known_formula(value))
 
 
 def _merge(target: Any, patch: Any, depth: int) -> Any:
     top = depth == 0
-    if not _is_object(patch, top=top):
+    if not is_object(patch, top=top):
         return patch
     _limit(depth)
-    merged = dict(target) if _is_object(target, top=top) else {}
+    merged = dict(target) if is_object(target, top=top) else {}
     for key, value in patch.items():
         if value is None:
             merged.pop(key, None)
-        else:
+        elif isinstance(value, dict):
             merged[key] = _merge(merged.get(key), value, depth + 1)
+        else:
+            merged[key] = value
     return merged
 
 
@@ -150,10 +162,10 @@ def _origins(
     ways = [("", merged, before if layer.is_patch else _ABSENT, patch)]
     while ways:
         path, value, old, change = ways.pop()
-        if _is_object(value, top=not path) and value:
+        if is_object(value, top=not path) and value:
             ways.extend(
                 (
-                    path + _step(key),
+                    path + step(key),
                     value[key],
                     _member(old, key, top=not path),
                     _member(change, key, top=not path),
@@ -162,7 +174,7 @@ def _origins(
             )
         elif change is _ABSENT and layer.is_patch:
             origin[path] = known[path]
-        elif value == {} and _is_object(old) and _is_object(change):
+        elif value == {} and is_object(old) and is_object(change):
             origin[path] = known.get(path, layer.layer)
         else:
             origin[path] = layer.layer
@@ -170,18 +182,18 @@ def _origins(
 
 
 def _member(value: Any, key: str, *, top: bool) -> Any:
-    return value.get(key, _ABSENT) if _is_object(value, top=top) else _ABSENT
+    return value.get(key, _ABSENT) if is_object(value, top=top) else _ABSENT
 
 
 def _diff(base: dict[str, Any], changed: dict[str, Any], path: str, depth: int) -> dict[str, Any]:
     _limit(depth)
     patch: dict[str, Any] = dict.fromkeys(key for key in base if key not in changed)
     for key, value in changed.items():
-        here = path + _step(key)
+        here = path + step(key)
         old = base.get(key, _ABSENT)
-        if _same(old, value):
+        if is_same(old, value):
             continue
-        if _is_object(old) and _is_object(value):
+        if is_object(old) and is_object(value):
             patch[key] = _diff(old, value, here, depth + 1)
         else:
             _refuse_null(value, here, depth + 1)
@@ -203,12 +215,12 @@ def _refuse_null(value: Any, path: str, depth: int) -> None:
             "leave it out.",
             data={"path": path, "found": "null"},
         )
-    if _is_object(value):
+    if is_object(value):
         for key, member in value.items():
-            _refuse_null(member, path + _step(key), depth + 1)
+            _refuse_null(member, path + step(key), depth + 1)
 
 
-def _same(left: Any, right: Any) -> bool:
+def is_same(left: Any, right: Any) -> bool:
     """Return whether two JSON values are the same; true is not 1."""
     pairs = [(left, right)]
     while pairs:
@@ -233,8 +245,8 @@ def _first_refused(
         return None
     top = not at
     opens = top or any(prefix[: len(at)] == at for prefix in prefixes)
-    stands = base is _ABSENT or _is_object(base, top=top)
-    if not opens or not stands or not _is_object(patch, top=top):
+    stands = base is _ABSENT or is_object(base, top=top)
+    if not opens or not stands or not is_object(patch, top=top):
         return at
     if not patch and not top and base is _ABSENT:
         return at
@@ -245,13 +257,15 @@ def _first_refused(
     return None
 
 
-def _tokens(pointer: str) -> tuple[str, ...]:
+def tokens(pointer: str) -> tuple[str, ...]:
+    """Return the keys that a JSON pointer goes through (RFC 6901)."""
     return tuple(token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:])
 
 
-def _pointer(tokens: Iterable[str]) -> str:
-    return "".join(map(_step, tokens))
+def _pointer(keys: Iterable[str]) -> str:
+    return "".join(map(step, keys))
 
 
-def _step(key: str) -> str:
+def step(key: str) -> str:
+    """Return a key as a step of a JSON pointer."""
     return "/" + key.replace("~", "~0").replace("/", "~1")

@@ -2,6 +2,8 @@
 
     universe/<app>/external-app.yaml      the outside app
     universe/<app>/connector.yaml         how to talk to it; connector-<variant>.yaml another way
+    universe/<app>/data/<key>.yaml        a data collection that each of its connectors has
+    universe/<app>/operations/<key>.yaml  an operation likewise
     universe/<app>/actions/<key>.yaml     an action, offered over each of the app's connectors
 
 The owner loads it after a migration. Doing it again changes nothing.
@@ -126,8 +128,12 @@ def _entries_of(app: Path, folder: Path) -> Iterator[tuple[str, _Entry]]:
         name, spec = _read(about, folder)
         yield name, _Entry("external-app", str(spec.pop("key", app.name)), None, spec)
     connectors = []
+    shared = {part: dict(_parts(app, part, folder)) for part in ("operations", "data")}
     for path in sorted(app.glob("connector*.yaml"), key=lambda path: path.stem):
         name, spec = _read(path, folder)
+        for part, members in shared.items():
+            if members:
+                spec[part] = {**members, **spec.get(part, {})}
         connectors.append(str(spec.get("key")))
         yield name, _Entry("connector", connectors[-1], None, spec)
     for path in sorted(app.glob("actions/*.yaml")):
@@ -136,6 +142,12 @@ def _entries_of(app: Path, folder: Path) -> Iterator[tuple[str, _Entry]]:
             raise ConfigurationError(f"{name}: /key must be the file's name, {path.stem}.")
         for connector in connectors:
             yield name, _Entry("action", path.stem, connector, spec)
+
+
+def _parts(app: Path, part: str, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what all connectors of an app have: key and specification."""
+    for path in sorted(app.glob(f"{part}/*.yaml")):
+        yield path.stem, _read(path, folder)[1]
 
 
 def _read(path: Path, folder: Path) -> tuple[str, dict[str, Any]]:

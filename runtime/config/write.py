@@ -6,8 +6,9 @@ Every function works inside the caller's transaction and returns what it did, fo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import func
 from sqlalchemy.exc import IntegrityError
@@ -17,12 +18,15 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from models import Element
 from runtime.clock import now
 from runtime.config.documents import check_document
+from runtime.config.editable import editable_here, refuse_shadow
+from runtime.config.faults import with_layers
 from runtime.config.kinds import Kind
 from runtime.config.locate import Located
-from runtime.config.merge import check_editable, diff_patch, merge_patch
+from runtime.config.merge import LayerSpec, check_editable, diff_patch, merge_patch
 from runtime.config.patches import joined
 from runtime.config.resolve import resolve
 from runtime.config.rows import as_layer
+from runtime.config.store import ElementRow
 from runtime.config.target import Target, layers_below, own_row
 from runtime.errors import (
     AccessDeniedError,
@@ -73,8 +77,9 @@ async def create(
     check: Check,
 ) -> Change:
     """Add a whole definition. AlreadyExistsError if its key is taken at this place."""
+    await refuse_shadow(session, target, kind.name, key)
     spec = _whole(kind, key, document)
-    _checked(kind, key, spec, target.layer, check)
+    _checked(kind, key, spec, [_definition(target.layer, spec)], check)
     row = _new_row(kind, target, key, spec)
     session.add(row)
     await _flush(session, row)
@@ -92,6 +97,8 @@ async def change(
     if located.is_archived:
         raise BadRequestError(f"{located.key} is archived and cannot be changed; restore it first.")
     check_document(edit.document, f"The {located.kind.singular}")
+    name = f"{located.kind.name}.{located.key}"
+    edit = replace(edit, allowed=await editable_here(session, target, name, edit.allowed))
     own = own_row(located, target)
     if own is not None and own.parent_id is None:
         done = _redefine(located, own, edit, check)
@@ -167,7 +174,7 @@ def _redefine(located: Located, own: Element, edit: Edit, check: Check) -> Chang
     changes = _difference(before, after)
     if changes is None:
         return None
-    _checked(located.kind, own.key, after, own.layer, check)
+    _checked(located.kind, own.key, after, [_definition(own.layer, after)], check)
     _rewrite(own, after)
     return Change(own, "element:changed", changes)
 
@@ -189,7 +196,9 @@ def _customise(
     changes = _difference(before, after)
     if changes is None:
         return None
-    _checked(located.kind, located.key, merge_patch(lower.spec, after), target.layer, check)
+    merged = merge_patch(lower.spec, after)
+    top = LayerSpec(target.layer, lower.id, 0, after, is_patch=True)
+    _checked(located.kind, located.key, merged, [*lower.layers, top], check)
     if own is not None:
         _rewrite(own, after)
         return Change(own, "element:customised", changes)
@@ -211,13 +220,25 @@ def _whole(kind: Kind, key: str, document: dict[str, Any]) -> dict[str, Any]:
     return {**spec, "key": key} if kind.is_keyed else spec
 
 
-def _checked(kind: Kind, key: str, spec: dict[str, Any], layer: str, check: Check) -> None:
+def _checked(
+    kind: Kind,
+    key: str,
+    spec: dict[str, Any],
+    layers: Sequence[ElementRow | LayerSpec],
+    check: Check,
+) -> None:
+    """Raise ConfigurationError if what the layers amount to is not valid; each fault has one."""
     what = f"The {kind.singular} {key}"
     try:
         check_document(spec, what)
         check(kind.name, spec, what)
     except ConfigurationError as invalid:
-        raise ConfigurationError(invalid.message, data={**invalid.data, "layer": layer}) from None
+        data = {"errors": with_layers(invalid, layers), "layer": layers[-1].layer}
+        raise ConfigurationError(invalid.message, data={**invalid.data, **data}) from None
+
+
+def _definition(layer: str, spec: dict[str, Any]) -> LayerSpec:
+    return LayerSpec(layer, UUID(int=0), 0, spec, is_patch=False)
 
 
 def _new_row(kind: Kind, target: Target, key: str, spec: dict[str, Any]) -> Element:

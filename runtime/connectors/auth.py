@@ -20,7 +20,7 @@ from runtime.connectors.messages import OutboundRequest
 from runtime.connectors.redaction import is_secret_name
 from runtime.errors import ConnectionDefunctError
 
-__all__ = ["apply_auth", "credential", "secrets_of"]
+__all__ = ["apply_auth", "credential", "secrets_of", "with_basic"]
 
 #: What a customer enters but anybody may see, unless the schema says that it is sensitive.
 _PUBLIC = frozenset(
@@ -51,12 +51,16 @@ def apply_auth(
         case OAuthSpec():
             return _bearer(request, credential(credentials, "access_token"))
         case BasicAuth():
-            login = f"{credential(credentials, 'username')}:{_password(credentials)}"
-            pair = base64.b64encode(login.encode(errors="replace")).decode()
-            request = replace(request, secrets=request.secrets | {pair})
-            return request.with_headers({"Authorization": f"Basic {pair}"})
+            return with_basic(request, credential(credentials, "username"), _password(credentials))
         case _:
             return request
+
+
+def with_basic(request: OutboundRequest, username: str, password: str) -> OutboundRequest:
+    """Return the request with basic authentication (RFC 7617)."""
+    pair = base64.b64encode(f"{username}:{password}".encode(errors="replace")).decode()
+    request = replace(request, secrets=request.secrets | {pair})
+    return request.with_headers({"Authorization": f"Basic {pair}"})
 
 
 def credential(credentials: Mapping[str, Any], name: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx2
 
@@ -16,16 +18,15 @@ from runtime.connectors.messages import OutboundRequest, OutboundResponse, brief
 from runtime.connectors.pool import ConnectionPool
 from runtime.connectors.redaction import shown_url
 from runtime.connectors.redirects import MAX_REDIRECTS, redirected
-from runtime.connectors.wire import Reply
+from runtime.connectors.request_bytes import written
+from runtime.connectors.stream import Opened, StreamedBody
+from runtime.connectors.wire import HttpConnection, Reply
 from runtime.errors import ConnectionFailedError
 
 __all__ = ["OutboundClient", "OutboundRequest", "OutboundResponse"]
 
 #: Methods whose request may be sent again when a kept connection turns out to be dead.
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-#: Sent unless the request has its own.
-_DEFAULT_HEADERS = {"accept": "*/*", "user-agent": "vesicle"}
 
 
 class OutboundClient:
@@ -89,6 +90,52 @@ class OutboundClient:
         finally:
             metrics.outside_call(outcome, clock.monotonic() - started)
 
+    @asynccontextmanager
+    async def stream(
+        self,
+        request: OutboundRequest,
+        *,
+        body: StreamedBody | None = None,
+        accept_encoding: str = "identity",
+        timeout: float | None = None,  # noqa: ASYNC109 - the deadline covers reading the answer too
+        max_response: int | None = None,
+        follow_redirects: bool = False,
+        partition: str = "",
+    ) -> AsyncIterator[Opened]:
+        """Send a request and yield the answer while it comes; neither body is held in memory.
+
+        `body` stands for `request.body`, and its own exceptions are raised here. Redirects are
+        followed only by what has no such body. The bounds are those of `send`, and so are the
+        errors; those of a body that breaks off come out of reading it and leave the block.
+        """
+        seconds = self._timeout if timeout is None else timeout
+        limit = self._max_response if max_response is None else max_response
+        started, outcome = clock.monotonic(), "failed"
+        try:
+            async with asyncio.timeout(seconds):
+                hops = MAX_REDIRECTS if follow_redirects and body is None else 0
+                async with self._opened(request, body, accept_encoding, limit, hops, partition) as (
+                    response
+                ):
+                    outcome = f"{response.status // 100}xx"
+                    yield response
+        except TimeoutError:
+            outcome = "timeout"
+            message = f"The outside app did not answer within {seconds:g} seconds."
+            raise _failed(request, outcome, message) from None
+        except ExchangeError as error:
+            outcome = error.reason
+            raise _failed(request, error.reason, error.message) from None
+        except ConnectionFailedError as error:  # EgressDeniedError is one
+            outcome = str(error.data.get("reason") or error.key or outcome)
+            error.data.setdefault("request", brief(request))
+            raise
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        finally:
+            metrics.outside_call(outcome, clock.monotonic() - started)
+
     async def close(self) -> None:
         """Close all connections; calls in flight fail."""
         await self._pool.close()
@@ -131,10 +178,65 @@ class OutboundClient:
             request = onward
         raise _failed(first, "redirects", f"The outside app redirects more than {redirects} times.")
 
+    @asynccontextmanager
+    async def _opened(
+        self,
+        request: OutboundRequest,
+        body: StreamedBody | None,
+        accept_encoding: str,
+        limit: int,
+        redirects: int,
+        partition: str,
+    ) -> AsyncIterator[Opened]:
+        first = request
+        for _ in range(redirects + 1):
+            location = parse_location(request.url, request.query)
+            self._policy.check(location)
+            message = written(request, location, accept_encoding, body)
+            connection, opened = await self._open(
+                request, location, message, body, limit, partition
+            )
+            try:
+                reply = Reply(opened.status, opened.headers, b"")
+                onward = redirected(request, location, reply) if redirects else None
+                if onward is None:
+                    yield opened
+                    return
+            finally:
+                connection.leave()
+                self._pool.release(connection, location, partition)
+            request = onward
+        raise _failed(first, "redirects", f"The outside app redirects more than {redirects} times.")
+
+    async def _open(
+        self,
+        request: OutboundRequest,
+        location: Location,
+        message: bytes,
+        body: StreamedBody | None,
+        limit: int,
+        partition: str,
+    ) -> tuple[HttpConnection, Opened]:
+        fresh = False
+        while True:
+            connection = await self._pool.acquire(location, partition, fresh=fresh)
+            kept = connection.served > 0
+            try:
+                chunks = body.framed() if body is not None else None
+                bodiless = request.method == "HEAD"
+                opened = await connection.open(message, chunks, bodiless=bodiless, limit=limit)
+            except BaseException as error:
+                self._pool.release(connection, location, partition)
+                if body is not None or not _may_ask_again(request, connection, error, kept=kept):
+                    raise
+                fresh = True
+            else:
+                return connection, opened
+
     async def _exchange(
         self, request: OutboundRequest, location: Location, limit: int, partition: str
     ) -> Reply:
-        message = _written(request, location)
+        message = written(request, location)
         fresh = False
         while True:
             connection = await self._pool.acquire(location, partition, fresh=fresh)
@@ -144,27 +246,23 @@ class OutboundClient:
                     message, bodiless=request.method == "HEAD", limit=limit
                 )
             except ExchangeError as error:
-                # The app may hang up on an idle connection at the moment of our request: RFC 9112
-                # §9.3.1 lets us ask again, once, where asking twice is harmless.
-                died = error.reason == "closed" and kept and connection.was_silent
-                if not (died and request.method in _IDEMPOTENT):
+                if not _may_ask_again(request, connection, error, kept=kept):
                     raise
                 fresh = True
             finally:
                 self._pool.release(connection, location, partition)
 
 
-def _written(request: OutboundRequest, location: Location) -> bytes:
-    """Return the request as bytes for the wire."""
-    lines = [f"{request.method} {location.target} HTTP/1.1", f"host: {location.authority}"]
-    names = {name.lower() for name in request.headers}
-    lines += [f"{name}: {value}" for name, value in _DEFAULT_HEADERS.items() if name not in names]
-    lines += [f"{name}: {value}" for name, value in request.headers.items()]
-    lines.append("accept-encoding: gzip, deflate")
-    body = request.body or b""
-    if body or request.method in _WITH_BODY:
-        lines.append(f"content-length: {len(body)}")
-    return "\r\n".join([*lines, "", ""]).encode(errors="replace") + body
+def _may_ask_again(
+    request: OutboundRequest, connection: HttpConnection, error: BaseException, *, kept: bool
+) -> bool:
+    """Tell whether a request that met a dead connection may be sent on a new one.
+
+    The app may hang up on an idle connection at the moment of our request: RFC 9112 §9.3.1 lets us
+    ask again, once, where asking twice is harmless.
+    """
+    died = isinstance(error, ExchangeError) and error.reason == "closed"
+    return died and kept and connection.was_silent and request.method in _IDEMPOTENT
 
 
 def _response(

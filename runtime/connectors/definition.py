@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
-import jsonschema
 import orjson
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
-from pydantic.alias_generators import to_camel
+from pydantic import Field, ValidationError
 
-from runtime.connectors.placeholders import check_base
+from runtime.connectors.collection_specs import DataCollection, Operation
+from runtime.connectors.function_specs import Function, OperationFunction
+from runtime.connectors.handlers import ResponseHandler
+from runtime.connectors.pagination import NoPagination, Pagination
+from runtime.connectors.spec import BaseUri, HeaderName, JsonSchema, Key, RelativePath, Spec
 from runtime.errors import ConfigurationError
 from runtime.validation import problems
 
@@ -39,62 +32,8 @@ __all__ = [
     "parse_connector",
 ]
 
-_STATUS = re.compile(r"([1-5]xx)|([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?")
-_STATUSES = range(100, 600)
-
-#: First and last status, both included.
-StatusRange = tuple[int, int]
-
-
-def _status_ranges(value: Any) -> tuple[StatusRange, ...]:
-    """Read 404, "404", "500-599", "5xx" or a list of these."""
-    items = value if isinstance(value, list | tuple) else [value]
-    return tuple(_status_range(item) for item in items)
-
-
-def _status_range(item: Any) -> StatusRange:
-    match = None if isinstance(item, bool) else _STATUS.fullmatch(str(item))
-    if match is None:
-        raise ValueError('give a status such as 404, a range such as "500-599", or "5xx"')
-    if match[1]:
-        first = int(match[1][0]) * 100
-        return first, first + 99
-    return int(match[2]), int(match[3] or match[2])
-
-
-def _schema(value: dict[str, Any]) -> dict[str, Any]:
-    fault = _schema_fault(orjson.dumps(value))
-    if fault:
-        raise ValueError(f"is not a JSON Schema: {fault}")
-    return value
-
-
-@lru_cache(maxsize=1024)
-def _schema_fault(text: bytes) -> str:
-    """Return what is wrong with a schema; remembered, because a look takes 300 µs."""
-    try:
-        jsonschema.Draft202012Validator.check_schema(orjson.loads(text))
-    except jsonschema.SchemaError as error:
-        return error.message[:200]
-    return ""
-
-
-def _relative(value: str) -> str:
-    if not value.startswith("/") or value.startswith("//"):
-        raise ValueError("must start with one /")
-    return value
-
-
-BaseUri = Annotated[str, AfterValidator(check_base)]
-JsonSchema = Annotated[dict[str, Any], AfterValidator(_schema)]
-HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
-Key = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$")]
-
-
-class Spec(BaseModel):
-    """A part of a specification: camelCase, nothing unknown, never changed."""
-
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+#: Most operations, and most data collections, of one connector.
+_MOST = 1000
 
 
 class AuthSpec(Spec):
@@ -167,41 +106,11 @@ Auth = Annotated[
 ]
 
 
-class HandlerMatch(Spec):
-    """Which answers a handler is about; without `status`, all."""
+class ClientLogin(Spec):
+    """User name and password that every request carries."""
 
-    status: Annotated[tuple[StatusRange, ...], BeforeValidator(_status_ranges)] = (
-        (_STATUSES.start, _STATUSES.stop - 1),
-    )
-
-
-class HandlerError(Spec):
-    """The error that an answer stands for."""
-
-    key: Literal["access_token_expired", "rate_limit_exceeded", "connection_is_defunct"] | None = (
-        None
-    )
-    message: str | None = Field(default=None, max_length=500)
-
-
-class ResponseHandler(Spec):
-    """What some answers mean; the first handler that matches decides."""
-
-    match: HandlerMatch = HandlerMatch()
-    is_success: bool | None = None
-    error: HandlerError | None = None
-
-    @model_validator(mode="after")
-    def _one_meaning(self) -> Self:
-        if self.is_success and self.error is not None:
-            raise ValueError("an answer cannot be a success and an error")
-        if self.is_success is None and self.error is None:
-            raise ValueError("say isSuccess or error")
-        return self
-
-    def matches(self, status: int) -> bool:
-        """Tell whether the handler is about answers of this status."""
-        return any(first <= status <= last for first, last in self.match.status)
+    username: str
+    password: str = ""
 
 
 class ApiClient(Spec):
@@ -211,17 +120,19 @@ class ApiClient(Spec):
     """
 
     base_uri: BaseUri
-    headers: dict[HeaderName, str] = {}
-    query: dict[str, str] = {}
+    headers: dict[HeaderName, str] = Field(default_factory=dict)
+    query: dict[str, str] = Field(default_factory=dict)
+    #: Basic authentication besides the connector's own way to sign in, which wins.
+    auth: ClientLogin | None = None
     response_handlers: tuple[ResponseHandler, ...] = ()
-    #: Kept for connectors that describe it already; nothing reads it yet.
-    pagination: dict[str, Any] | None = None
+    #: How lists go on that do not say it themselves.
+    pagination: Pagination = NoPagination(type="none")
 
 
 class ConnectionTest(Spec):
     """The request that shows whether a connection works."""
 
-    path: Annotated[str, AfterValidator(_relative)]
+    path: RelativePath
     method: Literal["GET", "HEAD", "POST", "OPTIONS"] = "GET"
 
 
@@ -242,6 +153,18 @@ class ConnectorDefinition(Spec):
     #: What a customer enters to connect.
     credentials_schema: JsonSchema | None = None
     test: ConnectionTest | None = None
+    #: What it can do, by key.
+    operations: dict[Key, Operation] = Field(default_factory=dict, max_length=_MOST)
+    #: The records that the app holds, by key.
+    data: dict[Key, DataCollection] = Field(default_factory=dict, max_length=_MOST)
+
+    def functions(self) -> Iterator[tuple[str, Function]]:
+        """Yield every function with its JSON pointer in the specification."""
+        for key, operation in self.operations.items():
+            yield f"/operations/{key}/function", operation.function
+        for key, collection in self.data.items():
+            for name, method in collection.methods():
+                yield f"/data/{key}/{name}/function", method.function
 
 
 def parse_connector(spec: Mapping[str, Any]) -> ConnectorDefinition:
@@ -250,18 +173,68 @@ def parse_connector(spec: Mapping[str, Any]) -> ConnectorDefinition:
     Raises ConfigurationError with `data.errors`: a list of `{path, message}`.
     """
     try:
-        return ConnectorDefinition.model_validate(spec)
+        text = orjson.dumps(spec)
+    except TypeError:  # not JSON; reading tells where
+        return _parse(spec)
+    return _parse_text(text)
+
+
+@lru_cache(maxsize=256)
+def _parse_text(text: bytes) -> ConnectorDefinition:
+    # Runs read it again each second; a catalogue's connector of 100 kB takes milliseconds.
+    return _parse(orjson.loads(text))
+
+
+def _parse(spec: Any) -> ConnectorDefinition:
+    try:
+        definition = ConnectorDefinition.model_validate(spec)
     except ValidationError as invalid:
         errors = [
             {**fault, "path": _as_written(spec, fault["path"])} for fault in problems(invalid)
         ]
+    else:
+        errors = list(_dead_ends(definition))
+        if not errors:
+            return definition
     what = f"{errors[0]['path']}: {errors[0]['message']}"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     raise ConfigurationError(f"The connector is not valid: {what}{more}", data={"errors": errors})
 
 
-def _as_written(spec: Mapping[str, Any], path: str) -> str:
-    """Return a fault's path as in the document: pydantic puts the auth type between."""
-    auth = spec.get("auth") if isinstance(spec, Mapping) else None
-    kind = auth.get("type") if isinstance(auth, Mapping) else None
-    return path.replace(f"/auth/{kind}", "/auth", 1)
+def _dead_ends(definition: ConnectorDefinition) -> Iterator[dict[str, str]]:
+    """Yield the fault of each function that leads to an operation which never comes to an end."""
+    for path, first in definition.functions():
+        function: Function | None = first
+        passed: list[str] = []
+        while isinstance(function, OperationFunction):
+            passed.append(function.mapping.operation_key)
+            operation = definition.operations.get(passed[-1])
+            message = None
+            if operation is None:
+                message = f"there is no operation {passed[-1]!r}"
+            elif passed[-1] in passed[:-1]:
+                message = f"leads round in a circle: {' → '.join(passed)}"
+            if message is not None:
+                yield {"path": f"{path}/mapping/operationKey", "message": message}
+                break
+            function = operation.function if operation else None
+
+
+def _as_written(spec: Any, path: str) -> str:
+    """Return a fault's path as in the document: pydantic puts the type of a variant between."""
+    steps: list[str] = []
+    here, is_told = spec, False
+    for step in path.split("/")[1:]:
+        is_type = isinstance(here, Mapping) and step not in here and here.get("type") == step
+        if is_type and not is_told:
+            is_told = True
+            continue
+        steps.append(step)
+        here, is_told = _member(here, step), False
+    return "/" + "/".join(steps)
+
+
+def _member(value: Any, step: str) -> Any:
+    if isinstance(value, list) and step.isdigit() and int(step) < len(value):
+        return value[int(step)]
+    return value.get(step) if isinstance(value, Mapping) else None

@@ -96,7 +96,7 @@ def parse_host(host: str) -> str:
 
     An IPv6 address is given in brackets and returned without. Raises EgressDeniedError.
     """
-    if host.startswith("["):
+    if host.startswith("[") and host.endswith("]"):
         return _ipv6(host[1:-1])
     name = host.lower() if host.isascii() else host
     if not name.isascii() or "xn--" in name:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
-from runtime.connectors.auth import apply_auth, secrets_of
+from runtime.connectors.auth import apply_auth, secrets_of, with_basic
 from runtime.connectors.definition import ConnectorDefinition
 from runtime.connectors.location import parse_location
 from runtime.connectors.messages import OutboundRequest
@@ -54,8 +54,18 @@ def build_request(  # noqa: PLR0913 - a request has this many parts; all but thr
         _filled(definition.api_client.headers, values),
         {**_filled(definition.api_client.query, values), **_mapping("query", query)},
         secrets=secrets_of(definition, parameters, {}),
-    ).with_headers(_texts(headers))
+    )
+    request = _with_login(definition, values, request).with_headers(_texts(headers))
     return apply_auth(definition, credentials, _with_data(request, data))
+
+
+def _with_login(
+    definition: ConnectorDefinition, values: Mapping[str, Any], request: OutboundRequest
+) -> OutboundRequest:
+    login = definition.api_client.auth
+    if login is None:
+        return request
+    return with_basic(request, fill(login.username, values), fill(login.password, values))
 
 
 def build_plain_request(

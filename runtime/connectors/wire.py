@@ -8,6 +8,7 @@ and httpcore2's bare connection 160 µs; this one needs about 30 µs.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import cast
@@ -15,6 +16,7 @@ from typing import cast
 import httptools
 
 from runtime.connectors.body import BodyReader, ExchangeError, too_large
+from runtime.connectors.stream import BodyStream, Opened
 
 __all__ = ["HttpConnection", "Reply"]
 
@@ -51,7 +53,14 @@ class HttpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[Reply] | None = None
         self._reusable = True
-        self._body: BodyReader | None = None
+        self._body: BodyReader | BodyStream | None = None
+        self._stream: BodyStream | None = None
+        self._opened: asyncio.Future[Opened] | None = None
+        self._sending: asyncio.Task[None] | None = None
+        #: What a writer waits for while the transport has more than it wants.
+        self._room: asyncio.Future[None] | None = None
+        self._parser: httptools.HttpResponseParser
+        self._bodiless = False
         self._reset()
 
     # --- what the pool and the client use ---
@@ -72,24 +81,49 @@ class HttpConnection(asyncio.Protocol):
         `bodiless` is for HEAD, whose answer has none whatever it says. Raises ExchangeError.
         When it is cancelled, the connection is closed at once.
         """
-        if self._transport is None or not self.is_reusable:
-            raise ExchangeError("closed", "The outside app closed the connection.")
-        self._reset()
-        self._bodiless, self._limit = bodiless, limit
-        self._parser = httptools.HttpResponseParser(self)
-        self._waiter = self._loop.create_future()
-        self._transport.write(request)
+        transport, waiter = self._start(bodiless=bodiless, limit=limit)
+        transport.write(request)
         try:
-            reply = await self._waiter
+            reply = await waiter
         except BaseException:
             self.abort()
             raise
         finally:
             self._waiter = None
-        self.served += 1
-        if self._transport.get_write_buffer_size():
-            self._reusable = False  # answered before it had read the request
+        self._served()
         return reply
+
+    async def open(
+        self, request: bytes, body: AsyncIterator[bytes] | None, *, bodiless: bool, limit: int
+    ) -> Opened:
+        """Write a request and return its answer as soon as the headers are there.
+
+        `body` is sent meanwhile, and what it raises ends the exchange. Whoever opened it ends it by
+        `leave`, whether or not the answer was read to its end. Raises ExchangeError.
+        """
+        transport, waiter = self._start(bodiless=bodiless, limit=limit)
+        self._stream = BodyStream(limit, transport)
+        self._opened = self._loop.create_future()
+        waiter.add_done_callback(self._ended)
+        transport.write(request)
+        if body is not None:
+            self._sending = self._loop.create_task(self._send(body))
+        try:
+            return await self._opened
+        except BaseException:
+            self.leave()
+            raise
+
+    def leave(self) -> None:
+        """End what `open` began; the connection can be used again if nothing is left of it."""
+        sending, stream = self._sending, self._stream
+        is_whole = stream is not None and stream.is_over and self._waiter is None
+        if sending is not None and not sending.done():
+            sending.cancel()
+            is_whole = False  # answered before it had read the request
+        if not is_whole:
+            self.abort()
+        self._sending = self._stream = self._opened = None
 
     def abort(self) -> None:
         """Close now, without waiting for what is unsent."""
@@ -118,12 +152,23 @@ class HttpConnection(asyncio.Protocol):
         if self._seen - body > MAX_HEAD + _FRAMING * body and self._is_waiting():
             self._fail(_head_too_large())
 
+    def pause_writing(self) -> None:
+        """Have writers wait: the app reads more slowly than they write."""
+        self._room = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """Let writers go on."""
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+        self._room = None
+
     def connection_lost(self, exc: Exception | None) -> None:
         """End the exchange: by the end of the body if it runs to the end, else by an error."""
         if self._body is not None and self._until_close and exc is None:
             self._finish()
         self._fail(ExchangeError("closed", "The outside app closed the connection."))
         self._reusable = False
+        self.resume_writing()
         if not self.closed.done():
             self.closed.set_result(None)
 
@@ -155,12 +200,14 @@ class HttpConnection(asyncio.Protocol):
         self._until_close = not (length or chunked)
         coding = "" if self._bodiless else self._headers.get("content-encoding", "")
         try:
-            self._body = BodyReader(coding, self._limit)
+            self._body = self._stream or BodyReader(coding, self._limit)
+            if not self._bodiless and length.isdigit() and int(length) > self._limit:
+                raise too_large(self._limit)
+            if self._stream is not None and self._opened is not None:
+                self._opened.set_result(Opened(self._status, self._headers, self._stream))
             if self._bodiless:
                 self._reusable = False  # the parser now waits for a body that will not come
                 self._finish()
-            elif length.isdigit() and int(length) > self._limit:
-                raise too_large(self._limit)
         except ExchangeError as error:
             self._fail(error)
 
@@ -188,6 +235,47 @@ class HttpConnection(asyncio.Protocol):
         self._status = self._head = self._seen = self._limit = 0
         self._bodiless = self._until_close = False
 
+    def _start(
+        self, *, bodiless: bool, limit: int
+    ) -> tuple[asyncio.Transport, asyncio.Future[Reply]]:
+        if self._transport is None or not self.is_reusable:
+            raise ExchangeError("closed", "The outside app closed the connection.")
+        self._reset()
+        self._bodiless, self._limit = bodiless, limit
+        self._parser = httptools.HttpResponseParser(self)
+        self._waiter = self._loop.create_future()
+        return self._transport, self._waiter
+
+    def _served(self) -> None:
+        self.served += 1
+        if self._transport is not None and self._transport.get_write_buffer_size():
+            self._reusable = False  # answered before it had read the request
+
+    async def _send(self, body: AsyncIterator[bytes]) -> None:
+        assert self._transport is not None  # noqa: S101 - an exchange has begun
+        try:
+            async for chunk in body:
+                if self._transport.is_closing():
+                    return
+                self._transport.write(chunk)
+                if (room := self._room) is not None:
+                    await room
+        except Exception as error:  # noqa: BLE001 - whoever waits for the answer gets it
+            self._fail(error)
+
+    def _ended(self, waiter: asyncio.Future[Reply]) -> None:
+        """Tell whoever reads a stream that the exchange is over."""
+        if waiter is not self._waiter:
+            return
+        self._waiter = None
+        error = None if waiter.cancelled() else waiter.exception()
+        if error is None:
+            self._served()
+        elif self._opened is not None and not self._opened.done():
+            self._opened.set_exception(error)
+        if self._stream is not None:
+            self._stream.end(error)
+
     def _is_waiting(self) -> bool:
         return self._waiter is not None and not self._waiter.done()
 
@@ -199,7 +287,7 @@ class HttpConnection(asyncio.Protocol):
         except ExchangeError as error:
             self._fail(error)
 
-    def _fail(self, error: ExchangeError) -> None:
+    def _fail(self, error: Exception) -> None:
         self._reusable = False
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(error)

@@ -32,6 +32,7 @@ __all__ = [
     "public_connection",
     "replace_credentials",
     "restore_connection",
+    "tenant_credentials_of",
 ]
 
 _SELECT = (
@@ -44,6 +45,11 @@ _SELECT = (
 def credentials_of(owner: Owner, connection_id: UUID) -> Subject:
     """Return where a connection's credentials are kept."""
     return Subject(owner.workspace_id, owner.tenant_id, connection_id, "credentials")
+
+
+def tenant_credentials_of(owner: Owner) -> Subject:
+    """Return where the credentials are kept by which a product knows its tenant."""
+    return Subject(owner.workspace_id, owner.tenant_id, owner.tenant_id, "tenant-credentials")
 
 
 async def insert_connection(

@@ -23,12 +23,12 @@ WITH ended AS (
         id uuid, token uuid, status text, output jsonb, error jsonb, element_id uuid,
         element_key text, element_revision text, integration_id uuid, connection_id uuid,
         activity_id uuid, tag text, recorded_input jsonb, recorded_output jsonb,
-        credits jsonb, usage_ids uuid[], dead_reason text)
+        credits jsonb, usage_ids uuid[], dead_reason text, logs jsonb)
 ), done AS (
     UPDATE runs AS r
     SET status = e.status, output = e.output, error = e.error, finished_at = clock_timestamp(),
         lease_token = NULL, lease_until = NULL, due_at = NULL, waiting = NULL,
-        dead_reason = e.dead_reason,
+        dead_reason = e.dead_reason, logs = e.logs,
         element_revision = coalesce(e.element_revision, r.element_revision)
     FROM ended AS e
     WHERE r.id = e.id AND r.id = ANY(%(ids)s::uuid[])
@@ -77,6 +77,7 @@ def _row(claim: Claim, ending: Ending) -> dict[str, Any]:
         "output": ending.output,
         "error": ending.error,
         "dead_reason": ending.dead_reason if claim.kind == "action" else None,
+        "logs": ending.logs,
         "element_id": ending.element_id or claim.element_id,
         "element_key": ending.element_key or claim.element_key,
         "element_revision": ending.element_revision,

@@ -37,7 +37,7 @@ class RunFilter:
 
 async def find_run(connection: AsyncConnection[DictRow], run_id: UUID) -> DictRow | None:
     """Return a run that this scope may see."""
-    cursor = await connection.execute(f"SELECT {COLUMNS} FROM runs WHERE id = %s", (run_id,))  # noqa: S608 - our own column list
+    cursor = await connection.execute(f"SELECT {COLUMNS}, logs FROM runs WHERE id = %s", (run_id,))  # noqa: S608 - our own column list
     return await cursor.fetchone()
 
 
@@ -97,6 +97,8 @@ def public_run(row: DictRow) -> dict[str, Any]:
         "createdAt": row["created_at"],
         "startedAt": row["started_at"],
         "finishedAt": row["finished_at"],
+        # a run that is read by itself; a list of a thousand would be too long with them
+        **({"logs": row["logs"] or []} if "logs" in row else {}),
     }
 
 

@@ -102,6 +102,8 @@ class Ending:
     status: Status
     output: Any = None
     error: dict[str, Any] | None = None
+    #: What the run's code logged, redacted; None if nothing.
+    logs: list[dict[str, Any]] | None = None
     #: Why a failed run is a dead letter.
     dead_reason: str | None = None
     element_id: UUID | None = None

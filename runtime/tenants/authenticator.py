@@ -17,9 +17,12 @@ from runtime.credentials.signing_secrets import load_signing_secrets
 from runtime.credentials.vault import Vault
 from runtime.db import Database
 from runtime.errors import AccessDeniedError
+from runtime.keys import RootKey
 from runtime.settings import Settings
+from runtime.tenancy import Owner
 from runtime.tenants.claims import Claims
 from runtime.tenants.key_sets import KeySets
+from runtime.tenants.run_tokens import RunTokens, is_run_token
 from runtime.tenants.signing import PublicKey, SigningKeys
 from runtime.tenants.tokens import VerifiedTokens, peek_workspace_key, verify_unknown
 
@@ -72,13 +75,14 @@ class _Known:
 class Authenticator:
     """Checks the tokens of all workspaces, for one process."""
 
-    def __init__(self, database: Database, vault: Vault, settings: Settings) -> None:
+    def __init__(self, database: Database, vault: Vault, settings: Settings, root: RootKey) -> None:
         """Look workspaces and tenants up as the database's authenticator role."""
         self._database = database
         self._vault = vault
         self._leeway = settings.token_leeway
         self._key_sets = KeySets(settings)
         self._verified = VerifiedTokens()
+        self._run_tokens = RunTokens(root)
         self._workspaces: Cache[str, _Known | None] = Cache(age=5.0)
         self._tenants: Cache[tuple[Any, ...], tuple[UUID, bool]] = Cache(age=2.0)
 
@@ -93,6 +97,8 @@ class Authenticator:
         Raises NotAuthenticatedError for a token that is not genuine or has expired, and
         AccessDeniedError for an archived tenant.
         """
+        if is_run_token(token):
+            return await self._identify(self._run_tokens.verify(token, now=now()))
         workspace_key = peek_workspace_key(token)
         known = await self._workspaces.get(
             _BY_KEY, workspace_key, lambda: self._load_workspace(workspace_key)
@@ -110,6 +116,22 @@ class Authenticator:
         if is_archived:
             raise AccessDeniedError("This tenant is archived.")
         return Identity(known.workspace_id, workspace_key, tenant_id, claims.tenant_key)
+
+    async def _identify(self, owner: Owner) -> Identity:
+        """Return the tenant of a run whose code calls us."""
+        async with self._database.unscoped("authenticator") as connection:
+            cursor = await connection.execute(
+                "SELECT w.key AS workspace_key, t.key AS tenant_key FROM tenants AS t"
+                " JOIN workspaces AS w ON w.id = t.workspace_id WHERE t.id = %s"
+                " AND w.id = %s AND t.archived_at IS NULL AND w.archived_at IS NULL",
+                (owner.tenant_id, owner.workspace_id),
+            )
+            row = await cursor.fetchone()
+        if row is None:
+            raise AccessDeniedError("This tenant is archived.")
+        return Identity(
+            owner.workspace_id, row["workspace_key"], owner.tenant_id, row["tenant_key"]
+        )
 
     async def _load_workspace(self, key: str) -> _Known | None:
         async with self._database.unscoped("authenticator") as connection:

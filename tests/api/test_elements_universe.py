@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("universe")
 async def test_a_key_of_several_apps_is_ambiguous(manager, acme):
     """Without an integration that decides, the error lists what the key could mean."""
     body = await refused(acme.get("/actions/list-deals"), 400)
-    assert {choice["app"] for choice in body["data"]["choices"]} == {"crm", "crm-oauth"}
+    assert {"crm", "crm-oauth"} <= {choice["app"] for choice in body["data"]["choices"]}
     given = {"connectorKey": "crm-oauth", "parameters": {"baseUri": "http://127.0.0.1:1"}}
     await ok(manager.post("/integrations", json=given), 201)
     assert (await ok(acme.get("/actions/list-deals")))["connectorKey"] == "crm-oauth"

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 
 Kind = Literal["api", "worker", "scheduler"]
 _LOGINS: Mapping[Kind, Sequence[Role]] = {
-    "api": ("authenticator", "runtime", "manager"),
+    "api": ("authenticator", "runtime", "manager", "proxy"),
     "worker": ("worker",),
     "scheduler": ("scheduler",),
 }

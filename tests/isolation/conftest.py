@@ -106,6 +106,10 @@ class Scopes:
         """Return the scope of the manager of a tenant's workspace."""
         return self.sign("workspace", [owner.workspace])
 
+    def proxy(self, owner: Seed) -> str:
+        """Return the scope of requests over a tenant's connections."""
+        return self.sign("proxy", [owner.workspace], [owner.tenant])
+
     def worker(self, *owners: Seed) -> str:
         """Return the scope of a worker that holds runs of these tenants."""
         workspaces = {owner.workspace for owner in owners}

@@ -41,6 +41,11 @@ _GENUINE: dict[str, Intruder] = {
     ),
     "manager of another workspace": Intruder("manager", lambda s: s.manager(OTHER)),
     "manager of a new workspace": Intruder("manager", lambda s: s.manager(STRANGER)),
+    "proxy for the tenant next door": Intruder(
+        "proxy", lambda s: s.proxy(GLOBEX), is_neighbour=True
+    ),
+    "proxy for another workspace": Intruder("proxy", lambda s: s.proxy(OTHER)),
+    "proxy for a new workspace": Intruder("proxy", lambda s: s.proxy(STRANGER)),
     "worker for the tenant next door": Intruder(
         "worker", lambda s: s.worker(GLOBEX), is_neighbour=True
     ),
@@ -51,7 +56,7 @@ _GENUINE: dict[str, Intruder] = {
     "worker for a new workspace": Intruder("worker", lambda s: s.worker(STRANGER)),
 }
 
-_KINDS = {"runtime": "tenant", "manager": "workspace", "worker": "worker"}
+_KINDS = {"runtime": "tenant", "manager": "workspace", "proxy": "proxy", "worker": "worker"}
 
 
 def _bad(role: str) -> Iterator[tuple[str, Intruder]]:

@@ -48,6 +48,17 @@ _BY_CONNECTION = ("connectionId={connection_id}", "connectionKey={connection_key
 _BY_TENANT = ("tenantId={tenant_id}", "userId={tenant_id}", "tenantKey={tenant_key}")
 _API = {"method": "GET", "path": "/api/me"}
 
+#: What each method of a data collection may be asked.
+_DATA: dict[str, dict[str, Any]] = {
+    "list": {},
+    "search": {"query": "canary"},
+    "match": {"query": {"title": "canary"}},
+    "find-by-id": {"id": "1"},
+    "create": {"fields": {"title": "Mine"}},
+    "update": {"id": "1", "fields": {"title": "Mine"}},
+    "delete": {"id": "1"},
+}
+
 _CAPS = [
     {"scope": "tenant", "tenantId": "{tenant}", "amount": 5},
     {"scope": "connection", "connectionId": "{connection}", "amount": 5},
@@ -110,6 +121,33 @@ ASKS: dict[str, list[Ask]] = {
     "POST /connections/{selector}/refresh-credentials": [
         Ask("/connections/{connection}/refresh-credentials")
     ],
+    # operations and data collections; the connector that acme's connection is of has both
+    "GET /connections/{connection}/operations/{key}": [
+        Ask("/connections/{connection}/operations/who-am-i")
+    ],
+    "POST /connections/{connection}/operations/{key}/run": [
+        Ask("/connections/{connection}/operations/who-am-i/run", {})
+    ],
+    "GET /connections/{connection}/data/{key}": [Ask("/connections/{connection}/data/deals")],
+    **{
+        f"POST /connections/{{connection}}/data/{{key}}/{method}": [
+            Ask(f"/connections/{{connection}}/data/deals/{method}", body)
+        ]
+        for method, body in _DATA.items()
+    },
+    **{
+        f"GET /integrations/{{integration}}/{part}{below}": [
+            Ask(f"/integrations/{{integration}}/{part}{below.replace('{key}', key)}")
+        ]
+        for part, key in (("operations", "who-am-i"), ("data", "deals"))
+        for below in ("", "/{key}")
+    },
+    **{
+        f"{method} /connections/{{connection}}/proxy/{{path:path}}": [
+            Ask("/connections/{connection}/proxy/api/me")
+        ]
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+    },
     # tenants
     "GET /self": [Ask("/self", lists=True)],
     "PATCH /self": [Ask("/self", {"credentials": None}, lists=True)],
@@ -179,6 +217,16 @@ ASKS: dict[str, list[Ask]] = {
     "GET /workspace": [Ask("/workspace", lists=True)],
     "PATCH /workspace": [Ask("/workspace", {"name": "Mine"}, lists=True)],
     "POST /workspace/rotate-secret": [Ask("/workspace/rotate-secret", {}, lists=True)],
+    # configuration as code
+    "GET /export": [Ask("/export", lists=True)],
+    "POST /import": [
+        Ask("/import" + query, {"items": [{"kind": "action", **item}]}, lists=True)
+        for query, item in (
+            ("", {"key": "{action_key}", "remove": True}),
+            ("?dryRun=true", {"key": "{shared_action_key}", "remove": True, "revision": 99}),
+            ("?dryRun=true", {"key": "x", "integrationKey": "{integration}", "spec": {}}),
+        )
+    ],
 }
 
 #: A specification that a new element of each kind may have.
@@ -223,6 +271,23 @@ def _element_asks(kind: Any) -> Iterator[tuple[str, list[Ask]]]:
             yield f"POST {route}/{verb}", [Ask(f"{path}/{verb}{query}")]
 
 
+def _layer_asks(kind: Any) -> Iterator[tuple[str, list[Ask]]]:
+    """Yield the routes of one kind of element, as runtime/api/routes/layers.py makes them."""
+    thing = f"{{{kind.name.replace('-', '_')}}}"
+    path = f"/{kind.plural}/{thing}/diff"
+    more = ("connectionId={connection}", "tenantId={tenant}")
+    yield (
+        f"GET /{kind.plural}/{{selector}}/diff",
+        [Ask(path), *(Ask(f"{path}?{each}") for each in more)],
+    )
+    # What a tenant made itself is changed by that tenant alone, so its impact is nobody's question.
+    shared = "{shared_action}" if kind.name == "action" else thing
+    yield (
+        f"POST /{kind.plural}/{{selector}}/impact",
+        [Ask(f"/{kind.plural}/{shared}/impact", {"patch": {"name": "Mine"}})],
+    )
+
+
 def _new_bodies(kind: Any, thing: str, new: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield what a new element may be made of that names something of acme's."""
     yield {"parentId": thing, "name": "Mine"}
@@ -233,6 +298,7 @@ def _new_bodies(kind: Any, thing: str, new: dict[str, Any]) -> Iterator[dict[str
 
 for _kind in KINDS.values():
     ASKS.update(_element_asks(_kind))
+    ASKS.update(_layer_asks(_kind))
 
 
 def routes_of(app: Any) -> set[str]:

@@ -22,6 +22,7 @@ of_tenants = pytest.mark.parametrize(
 #: Kinds of table whose rows without a tenant the workspace's tenants, or their workers, may read.
 _SHARED = {
     "runtime": {"layered", "owned", "workspace_itself"},
+    "proxy": {"layered", "owned", "private"},
     "worker": {"layered", "owned", "private", "workspace_itself"},
 }
 
@@ -30,6 +31,7 @@ _GIVERS = {
     "tenant next door": "globex",
     "tenant of another workspace": "other-acme",
     "manager of another workspace": "other-acme",
+    "proxy for the tenant next door": "globex",
     "worker for the tenant next door": "globex",
     "worker for another workspace": "other-acme",
 }
@@ -95,6 +97,7 @@ def test_owners_see_exactly_their_own(seeded, scopes, logins, table):
     stamps = {
         "runtime": (scopes.tenant(ACME), {"acme"}),
         "manager": (scopes.manager(ACME), {"shop", "acme", "globex"}),
+        "proxy": (scopes.proxy(ACME), {"acme"}),
         "worker": (scopes.worker(ACME), {"acme"}),
     }
     for role, (stamp, own) in stamps.items():

@@ -9,7 +9,9 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
+from runtime.actions.rehearsal import rehearse
 from runtime.actions.target import Selection
+from runtime.api.answers import JsonAnswer
 from runtime.api.body import json_body, json_object
 from runtime.api.caller import TenantCaller
 from runtime.api.running import (
@@ -35,6 +37,7 @@ _ACT = frozenset(
         "key",
         "api",
         "code",
+        "dryRun",
         "input",
         "meta",
         "integrationId",
@@ -43,6 +46,7 @@ _ACT = frozenset(
         "connectionKey",
     }
 )
+_DRY = {"true": True, "1": True, "false": False, "0": False, "": False}
 _API = frozenset({"method", "path", "body", "headers", "query"})
 
 
@@ -50,7 +54,11 @@ _API = frozenset({"method", "path", "body", "headers", "query"})
 async def run_action(
     selector: str, request: Request, caller: TenantCaller, services: ServicesHere
 ) -> Response:
-    """Run an action by id, key or `integrationKey.elementKey`; the body is `{input, meta?}`."""
+    """Run an action by id, key or `integrationKey.elementKey`; the body is `{input, meta?}`.
+
+    With `dryRun=true` in the query, or `dryRun: true` in the body, nothing is run or reserved: the
+    answer says what a run would send, as far as that is known without an answer.
+    """
     return await _run_wrapped(request, caller, services, selector)
 
 
@@ -102,7 +110,7 @@ async def act(request: Request, caller: TenantCaller, services: ServicesHere) ->
         connection=_text(body, "connectionKey") or _text(body, "connectionId"),
     )
     given = RunRequest(selection, body.get("input"), _meta(body), queue(request))
-    return await _run(request, caller, services, given)
+    return await _run(request, caller, services, given, dry=body.get("dryRun"))
 
 
 async def _run_wrapped(
@@ -110,12 +118,20 @@ async def _run_wrapped(
 ) -> Response:
     body = await json_object(request)
     given = RunRequest(_narrow(request, selector), body.get("input"), _meta(body), queue(request))
-    return await _run(request, caller, services, given)
+    return await _run(request, caller, services, given, dry=body.get("dryRun"))
 
 
 async def _run(
-    request: Request, caller: TenantCaller, services: Services, given: RunRequest
+    request: Request,
+    caller: TenantCaller,
+    services: Services,
+    given: RunRequest,
+    *,
+    dry: Any = None,
 ) -> Response:
+    if _is_dry(request, dry):
+        rehearsed = await rehearse(services.database, caller.owner, given.selection, given.input)
+        return JsonAnswer(rehearsed)
     given = replace(given, idempotency_key=idempotency_key(request), priority=priority(request))
 
     async def submit(run_id: UUID) -> Accepted:
@@ -123,6 +139,16 @@ async def _run(
 
     wait = seconds_to_wait(request, services.settings.sync_wait)
     return await run_and_wait(request, services, caller, submit, wait=wait)
+
+
+def _is_dry(request: Request, in_body: Any) -> bool:
+    """Return whether only a rehearsal is asked for; what says neither is refused, not run."""
+    asked = _DRY.get(request.query_params.get("dryRun", "").lower())
+    if asked is None:
+        raise BadRequestError("dryRun is true or false.", data={"query": "dryRun"})
+    if in_body is not None and not isinstance(in_body, bool):
+        raise BadRequestError("dryRun is true or false.", data={"path": "/dryRun"})
+    return asked or bool(in_body)
 
 
 def _selected(request: Request) -> str:

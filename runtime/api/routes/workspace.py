@@ -20,9 +20,12 @@ from runtime.api.body import json_object
 from runtime.api.caller import Caller, ManagerCaller
 from runtime.api.services import Services, services_of
 from runtime.api.tenant_bodies import Name
+from runtime.config.element_keys import is_selector
 from runtime.config.kinds import KINDS
 from runtime.connectors.egress import EgressPolicy
 from runtime.connectors.location import parse_location
+from runtime.connectors.placeholders import check_base, placeholders
+from runtime.connectors.spec import HeaderName
 from runtime.credentials.signing_secrets import add_signing_secret
 from runtime.errors import BadRequestError, EgressDeniedError
 from runtime.tenants.signing import MOST_TRIED, PublicKey
@@ -68,14 +71,34 @@ def _distinct(keys: Sequence[_Key]) -> Sequence[_Key]:
 
 
 def _narrowing(paths: dict[str, list[str]]) -> dict[str, list[str]]:
-    for kind, pointers in paths.items():
+    for name, pointers in paths.items():
+        kind, dot, key = name.partition(".")
         if kind not in KINDS:
             message = f"there is no kind of element called {kind[:60]!r}"
             raise ValueError(message)
+        if dot and not (is_selector(key) and "." not in key):
+            message = f"{key[:100]!r} is no element's key"
+            raise ValueError(message)
         if not all(_POINTER.fullmatch(pointer) for pointer in pointers):
-            message = f"{kind} has what is not a JSON pointer, such as /config/request"
+            message = f"{name} has what is not a JSON pointer, such as /config/request"
             raise ValueError(message)
     return paths
+
+
+def _fixed_base(uri: str) -> str:
+    if placeholders(check_base(uri)):
+        message = "is one address for all tenants, without any {name}"
+        raise ValueError(message)
+    return uri
+
+
+def _of_the_tenant(headers: dict[str, str]) -> dict[str, str]:
+    for name, text in headers.items():
+        # Any tenant may have an action that sends these: what is in them must be its own.
+        if not placeholders(text):
+            message = f"{name} names none of the tenant's credentials, such as Bearer {{token}}"
+            raise ValueError(message)
+    return headers
 
 
 class _Settings(BaseModel):
@@ -88,6 +111,9 @@ class _Settings(BaseModel):
     ) = None
     jwks_uri: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
     disable_secret_key_auth: StrictBool | None = None
+    #: Where the product's own API is, for actions that call it, and what proves there who asks.
+    api_base_uri: Annotated[str, Field(max_length=2000), AfterValidator(_fixed_base)] | None = None
+    api_headers: Annotated[dict[HeaderName, str], AfterValidator(_of_the_tenant)] | None = None
     editable_paths: Annotated[dict[str, list[str]], AfterValidator(_narrowing)] | None = None
 
 
@@ -118,7 +144,8 @@ async def patch_workspace(
     """Change the workspace's name and settings; a setting that is null is taken back."""
     patch = parse(_Patch, await json_object(request), BadRequestError, "The workspace")
     said = patch.settings.model_dump(by_alias=True, exclude_unset=True)
-    _check_address(services, said.get("jwksUri"))
+    for name in ("jwksUri", "apiBaseUri"):
+        _check_address(services, name, said.get(name))
     async with services.database.transaction(caller.scope) as connection:
         before = await _locked(connection, caller)
         merged = {
@@ -167,7 +194,7 @@ async def post_rotation(
     )
 
 
-def _check_address(services: Services, uri: str | None) -> None:
+def _check_address(services: Services, name: str, uri: str | None) -> None:
     if uri is None:
         return
     settings = services.settings
@@ -175,8 +202,8 @@ def _check_address(services: Services, uri: str | None) -> None:
         EgressPolicy(settings.egress_allow, http=settings.egress_http).check(parse_location(uri))
     except EgressDeniedError as error:
         raise BadRequestError(
-            f"The workspace is not valid: /settings/jwksUri: {error.message}",
-            data={"errors": [{"path": "/settings/jwksUri", "message": error.message}]},
+            f"The workspace is not valid: /settings/{name}: {error.message}",
+            data={"errors": [{"path": f"/settings/{name}", "message": error.message}]},
         ) from None
 
 

@@ -36,7 +36,7 @@ def test_a_whole_specification_is_understood():
                     {"match": {"status": 304}, "isSuccess": True},
                     {"error": {"key": "rate_limit_exceeded"}},
                 ],
-                "pagination": {"type": "cursor"},
+                "pagination": {"type": "cursor", "cursor": {"$var": "$.data.next"}},
             },
             "auth": {
                 "type": "oauth2-refresh-token",
