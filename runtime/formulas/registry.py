@@ -9,7 +9,17 @@ import re
 from typing import Any, Final
 
 from runtime.formulas.operators.choice import case, map_value
+from runtime.formulas.operators.lists import iterate, merge_objects
 from runtime.formulas.operators.logic import COMPARISONS, all_of, any_of, evaluate_comparison
+from runtime.formulas.operators.parts import (
+    domain_from_email,
+    extract_date,
+    extract_time,
+    first_name,
+    last_name,
+    record,
+)
+from runtime.formulas.operators.structure import copy, formula
 from runtime.formulas.operators.text import concat, tpl
 from runtime.formulas.operators.values import first_not_empty, plain, var
 from runtime.formulas.source import Operator
@@ -28,27 +38,21 @@ OPERATORS: Final[dict[str, Operator]] = {
     "$and": all_of,
     "$or": any_of,
     "$firstNotEmpty": first_not_empty,
+    "$iterate": iterate,
+    "$mergeObjects": merge_objects,
+    "$firstName": first_name,
+    "$lastName": last_name,
+    "$domainFromEmail": domain_from_email,
+    "$extractDate": extract_date,
+    "$extractTime": extract_time,
+    "$record": record,
+    "$formula": formula,
+    "$copy": copy,
 }
 
 #: The contract's formulas that are not offered yet; a template that has one is refused.
 NOT_OFFERED: Final[frozenset[str]] = frozenset(
-    {
-        "$copy",
-        "$dataSchemaRef",
-        "$domainFromEmail",
-        "$extractDate",
-        "$extractTime",
-        "$findAppRecordId",
-        "$findExternalRecordId",
-        "$firstName",
-        "$formula",
-        "$iterate",
-        "$jsonata",
-        "$lastName",
-        "$lookup",
-        "$mergeObjects",
-        "$record",
-    }
+    {"$dataSchemaRef", "$findAppRecordId", "$findExternalRecordId", "$jsonata", "$lookup"}
 )
 
 #: A first key that looks like this means a formula; "$", "$1" and "$.a" are plain keys.

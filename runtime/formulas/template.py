@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from runtime.errors import ConfigurationError
 from runtime.formulas.limits import MAX_DEPTH, MAX_NODES, Budget
+from runtime.formulas.operators.structure import copied
 from runtime.formulas.registry import NOT_OFFERED, OPERATORS, formula_name
 from runtime.formulas.source import Source, State, Static, Step
 from runtime.formulas.undefined import UNDEFINED
@@ -48,17 +49,20 @@ def compile_template(template: Any) -> Compiled:
     The template may be changed afterwards, this does not notice. Raises ConfigurationError with
     data {path, operator, found}.
     """
-    return Compiled(Source(template, _Compiler()).compile())
+    compiler = _Compiler()
+    step = Source(template, compiler).compile()
+    return Compiled(step, has_copies=compiler.has_copies)
 
 
 class Compiled:
     """A template that was found to be in order. Safe to share between threads."""
 
-    __slots__ = ("_step",)
+    __slots__ = ("_has_copies", "_step")
 
-    def __init__(self, step: Step) -> None:
-        """Take the step of the whole template."""
+    def __init__(self, step: Step, *, has_copies: bool) -> None:
+        """Take the step of the whole template, and whether it leaves places to be filled."""
         self._step = step
+        self._has_copies = has_copies
 
     @property
     def is_static(self) -> bool:
@@ -70,13 +74,16 @@ class Compiled:
         step = self._step
         if isinstance(step, Static):
             return step.copy()
-        return step(State(variables, Budget()))
+        budget = Budget()
+        result = step(State(variables, budget))
+        return copied(result, budget) if self._has_copies else result
 
 
 class _Compiler:
     """Turns the places of one template into steps, and counts its nodes."""
 
     def __init__(self) -> None:
+        self.has_copies = False
         self._nodes = 0
 
     def compile(self, source: Source) -> Step:
@@ -111,6 +118,7 @@ class _Compiler:
     def _formula(self, source: Source, name: str) -> Step:
         operator = OPERATORS.get(name)
         if operator is not None:
+            self.has_copies = self.has_copies or name == "$copy"
             return operator(source.inside(name))
         shown = name[:100]
         if name in NOT_OFFERED:
