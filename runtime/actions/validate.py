@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from runtime.actions.operations_check import DATA_TEMPLATES, formulas_of
@@ -30,6 +30,20 @@ _TEMPLATES = {
     "run-javascript": (),
     **dict.fromkeys(CONNECTOR_ACTION_TYPES, DATA_TEMPLATES),
 }
+#: Members of other kinds' specifications that are formulas, and that are schemas.
+_FORMULAS = {
+    "data-source": ("collectionParameters",),
+    "field-mapping": (
+        *("importValue", "defaultImportValue", "exportValue", "defaultExportValue"),
+        *("unifiedImportValue", "unifiedExportValue"),
+    ),
+    "app-event-type": ("tenantIdFormula",),
+}
+_SCHEMAS = {
+    "field-mapping": ("appSchema",),
+    "app-data-schema": ("schema",),
+    "app-event-type": ("schema",),
+}
 
 
 def check_spec(kind: str, spec: dict[str, Any], what: str) -> Any:
@@ -44,6 +58,11 @@ def check_spec(kind: str, spec: dict[str, Any], what: str) -> Any:
     elif kind == "connector":
         for path, formula in formulas_of(parsed):
             faults += _faults(check, formula, path)
+    elif kind == "flow":
+        faults += _faults_of_flow(spec)
+    else:
+        faults += _faults_at(spec, _FORMULAS.get(kind, ()), check)
+        faults += _faults_at(spec, _SCHEMAS.get(kind, ()), check_schema)
     if faults:
         first, more = faults[0], f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise ConfigurationError(
@@ -62,6 +81,22 @@ def _faults_of_action(spec: dict[str, Any]) -> Iterator[dict[str, str]]:
     schemas = ("inputSchema", "customOutputSchema", "config/responseSchema", "config/outputSchema")
     for path in (f"/{schema}" for schema in schemas):
         yield from _faults(check_schema, _at(spec, path), path)
+
+
+def _faults_of_flow(spec: dict[str, Any]) -> Iterator[dict[str, str]]:
+    yield from _faults(check_schema, spec.get("parametersSchema"), "/parametersSchema")
+    for key, node in (spec.get("nodes") or {}).items():
+        for at, link in enumerate(node.get("links") or ()):
+            yield from _faults(check, link.get("filter"), f"/nodes/{key}/links/{at}/filter")
+        for name in ("inputSchema", "outputSchema"):
+            yield from _faults(check_schema, node.get(name), f"/nodes/{key}/{name}")
+
+
+def _faults_at(
+    spec: dict[str, Any], names: Iterable[str], examine: Any
+) -> Iterator[dict[str, str]]:
+    for name in names:
+        yield from _faults(examine, spec.get(name), f"/{name}")
 
 
 def _faults(examine: Any, value: Any, path: str) -> Iterator[dict[str, str]]:

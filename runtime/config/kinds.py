@@ -15,6 +15,11 @@ from runtime.config.action_specs import (
     parse_action,
 )
 from runtime.config.specs.apps import ExternalAppSpec, IntegrationSpec
+from runtime.config.specs.base import Spec
+from runtime.config.specs.data import AppDataSchemaSpec, DataSourceSpec, FieldMappingSpec
+from runtime.config.specs.events import AppEventTypeSpec
+from runtime.config.specs.flows import FlowSpec
+from runtime.config.specs.packages import PackageSpec
 from runtime.connectors.definition import parse_connector
 from runtime.errors import ConfigurationError, NotFoundError
 from runtime.validation import parse
@@ -53,6 +58,7 @@ class Kind:
 
 _EVERYWHERE = frozenset({"universe", "workspace", "integration", "tenant", "connection"})
 _CATALOGUE = frozenset({"universe", "workspace"})
+_WORKSPACE = frozenset({"workspace"})
 
 #: All of an action but its cost: what a tenant's run is charged is not the tenant's to say.
 _ACTION_EDITABLE = (
@@ -60,17 +66,25 @@ _ACTION_EDITABLE = (
     *("/customOutputSchema", "/timeout", "/safeToRepeat", "/idempotency", "/retry"),
 )
 
+#: Of the other kinds that tenants adapt: everything.
+_ALL = ("",)
+
+
+def _parser(model: type[Spec]) -> Callable[[dict[str, Any], str], Any]:
+    return lambda spec, what: parse(model, spec, ConfigurationError, what)
+
+
+def _kind(
+    name: str, layers: frozenset[str], model: type[Spec], editable: tuple[str, ...] = ()
+) -> Kind:
+    return Kind(name, f"{name}s", name, layers, _parser(model), editable)
+
+
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind("action", "actions", "action", _EVERYWHERE, parse_action, _ACTION_EDITABLE),
-        Kind(
-            "integration",
-            "integrations",
-            "integration",
-            frozenset({"workspace"}),
-            lambda spec, what: parse(IntegrationSpec, spec, ConfigurationError, what),
-        ),
+        _kind("integration", _WORKSPACE, IntegrationSpec),
         Kind(
             "connector",
             "connectors",
@@ -79,13 +93,13 @@ KINDS: dict[str, Kind] = {
             lambda spec, _: parse_connector(spec),
             is_keyed=True,
         ),
-        Kind(
-            "external-app",
-            "external-apps",
-            "external-app",
-            _CATALOGUE,
-            lambda spec, what: parse(ExternalAppSpec, spec, ConfigurationError, what),
-        ),
+        _kind("external-app", _CATALOGUE, ExternalAppSpec),
+        _kind("data-source", _EVERYWHERE, DataSourceSpec, _ALL),
+        _kind("field-mapping", _EVERYWHERE, FieldMappingSpec, _ALL),
+        _kind("flow", _EVERYWHERE, FlowSpec, _ALL),
+        _kind("app-data-schema", _WORKSPACE, AppDataSchemaSpec),
+        _kind("app-event-type", _WORKSPACE, AppEventTypeSpec),
+        _kind("package", _CATALOGUE | {"integration"}, PackageSpec),
     )
 }
 

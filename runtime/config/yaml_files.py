@@ -103,6 +103,10 @@ def yaml_text(document: dict[str, Any]) -> str:
     raise ConfigurationError("There is something in it that YAML cannot spell.")
 
 
+#: What YAML takes for the end of a line, besides the usual one.
+_BREAKS = "\x85\u2028\u2029"
+
+
 class _PlainDumper(yaml.SafeDumper):
     """Safe YAML that never points back at what it wrote before."""
 
@@ -112,6 +116,8 @@ class _PlainDumper(yaml.SafeDumper):
 
 def _spell(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = "|" if "\n" in text.rstrip("\n") else None
+    if any(mark in text for mark in _BREAKS):  # in a block they would come back as something else
+        style = '"'
     return dumper.represent_scalar(f"{_TAGS}str", text, style=style)
 
 

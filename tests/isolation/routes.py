@@ -11,8 +11,15 @@ from runtime.config.kinds import KINDS
 __all__ = ["ASKS", "OPEN", "OWNED", "SHARED", "Ask", "routes_of"]
 
 #: What is acme's alone, and what belongs to its workspace: names in the braces of what is asked.
-OWNED = {"connection", "action", "run", "dead", "record", "limit", "cap", "tenant"}
-SHARED = {"integration", "shared_action", "connector", "external_app", "shared_limit", "shared_cap"}
+OWNED = {
+    *("connection", "action", "run", "dead", "record", "limit", "cap", "tenant"),
+    *("data_source", "field_mapping", "flow"),
+}
+SHARED = {
+    *("integration", "shared_action", "connector", "external_app", "shared_limit", "shared_cap"),
+    *("shared_data_source", "shared_field_mapping", "shared_flow"),
+    *("app_data_schema", "app_event_type", "package"),
+}
 
 #: Routes that answer without a token, on purpose.
 OPEN = {
@@ -230,22 +237,29 @@ ASKS: dict[str, list[Ask]] = {
 }
 
 #: A specification that a new element of each kind may have.
-_SPECS: dict[str, dict[str, Any]] = {
+SPECS: dict[str, dict[str, Any]] = {
     "action": {"type": "run-python", "config": {"function": "echo"}},
     "integration": {"connectorKey": "{connector}"},
     "connector": {"apiClient": {"baseUri": "https://example.com"}},
     "external-app": {},
+    "data-source": {"collectionKey": "deals"},
+    "field-mapping": {"importValue": {"title": {"$var": "$.fields.title"}}},
+    "flow": {"nodes": {"start": {"type": "api-trigger"}}},
+    "app-data-schema": {"schema": {"type": "object"}},
+    "app-event-type": {},
+    "package": {"elements": [{"type": "action", "key": "echo"}]},
 }
 
 
 def _element_asks(kind: Any) -> Iterator[tuple[str, list[Ask]]]:
     """Yield the routes of one kind of element, as runtime/api/routes/elements.py makes them."""
     thing = f"{{{kind.name.replace('-', '_')}}}"
-    new = {"key": "mine", "name": "Mine", **_SPECS[kind.name]}
+    new = {"key": "mine", "name": "Mine", **SPECS[kind.name]}
     lists = [f"/{kind.plural}"]
-    if "connection" in kind.layers:
-        new["key"] = "theirs"
-        lists += [f"/{where}s/{{{where}}}/{kind.plural}" for where in ("integration", "connection")]
+    for where in ("integration", "connection"):
+        if where in kind.layers:
+            new["key"] = "theirs"
+            lists.append(f"/{where}s/{{{where}}}/{kind.plural}")
     for path in lists:
         yield (
             f"GET {path}",
@@ -281,7 +295,7 @@ def _layer_asks(kind: Any) -> Iterator[tuple[str, list[Ask]]]:
         [Ask(path), *(Ask(f"{path}?{each}") for each in more)],
     )
     # What a tenant made itself is changed by that tenant alone, so its impact is nobody's question.
-    shared = "{shared_action}" if kind.name == "action" else thing
+    shared = thing.replace("{", "{shared_") if "tenant" in kind.layers else thing
     yield (
         f"POST /{kind.plural}/{{selector}}/impact",
         [Ask(f"/{kind.plural}/{shared}/impact", {"patch": {"name": "Mine"}})],

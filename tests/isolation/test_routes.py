@@ -12,8 +12,9 @@ import pytest
 import uuid_utils.compat
 
 from runtime.api.app import create_app
+from runtime.config.kinds import KINDS
 from runtime.settings import Settings
-from tests.isolation.routes import ASKS, OPEN, OWNED, SHARED, Ask, routes_of
+from tests.isolation.routes import ASKS, OPEN, OWNED, SHARED, SPECS, Ask, routes_of
 from tests.isolation.seeds import TABLES, Seed, insert, values_for
 from tests.samples import add_element, crm_workspace
 
@@ -21,7 +22,13 @@ CANARY = "canary-acme"
 TENANT = f"{CANARY}-tenant"
 ROUTES = sorted(routes_of(create_app(Settings())))
 
-_SHARED_NAMES = {"action": "shared_action", "external-app": "external_app"}
+#: Kinds of which the workspace shares an element that nothing else makes.
+_MORE = [name for name in KINDS if name not in ("action", "integration", "connector")]
+#: Kinds of which tenants have elements of their own.
+_ADAPTED = [name for name, kind in KINDS.items() if "tenant" in kind.layers]
+_SHARED_NAMES = {
+    name: ("shared_" if name in _ADAPTED else "") + name.replace("-", "_") for name in KINDS
+}
 
 #: Answers that mean "there is no such thing" or "that is not for you".
 _NO = {403, 404}
@@ -68,6 +75,14 @@ class Shop:
                     row["run_id"] = rows["runs"]["id"]
                 insert(connection, table, row)
                 rows[table] = row
+            own = {
+                kind: values_for(TABLES["elements"], self._acme, rows)
+                | {"kind": kind, "key": f"{tag}-{kind}", "spec": {"name": CANARY, **SPECS[kind]}}
+                for kind in _ADAPTED
+                if kind != "action"
+            }
+            for row in own.values():
+                insert(connection, "elements", row)
             whole = Seed("shop", self._acme.workspace)
             limit = values_for(TABLES["limits"], whole, rows) | {
                 "resource": f"shared-{uuid.uuid4().hex[:8]}"
@@ -81,6 +96,7 @@ class Shop:
         await self._services.changed(self._acme.workspace)
         return {
             **shared,
+            **{kind.replace("-", "_"): [str(row["id"]), row["key"]] for kind, row in own.items()},
             "tenant": [str(self._acme.tenant), TENANT],
             "action": [str(rows["elements"]["id"]), rows["elements"]["key"]],
             "connection": [str(rows["connections"]["id"]), rows["connections"]["key"]],
@@ -110,7 +126,8 @@ async def shop(platform, app, worker, crm, make_workspaces):
     """Two workspaces; acme and globex share one of them."""
     mine, other = await make_workspaces(), await make_workspaces()
     await crm_workspace(platform, mine, crm)
-    await add_element(platform, mine.id, "external-app", "crm", {"name": "CRM"})
+    for kind in _MORE:
+        await add_element(platform, mine.id, kind, f"shared-{kind}", SPECS[kind])
     callers = {
         "acme": await mine.tenant(TENANT, f"Acme {CANARY}"),
         "manager": await mine.manager(),
