@@ -8,6 +8,7 @@ without one.
 from __future__ import annotations
 
 import contextlib
+import select
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, LiteralString, NamedTuple, Self
@@ -90,6 +91,7 @@ class Database:
                 max_size=size,
                 open=False,
                 timeout=POOL_TIMEOUT,
+                check=_refuse_closed,
                 kwargs={
                     "autocommit": True,
                     "row_factory": dict_row,
@@ -108,6 +110,7 @@ class Database:
                 pool_size=size,
                 max_overflow=0,
                 pool_timeout=POOL_TIMEOUT,
+                pool_pre_ping=True,  # a round trip, on paths that managers take now and then
                 json_serializer=lambda value: orjson.dumps(value).decode(),
             )
             for role, url in urls.items()
@@ -247,6 +250,19 @@ async def _pipeline(connection: AsyncConnection[DictRow]) -> AsyncIterator[None]
             with contextlib.suppress(psycopg.Error):
                 await pipeline.sync()
             raise
+
+
+async def _refuse_closed(connection: AsyncConnection[DictRow]) -> None:
+    """Raise OperationalError for a pooled connection that the server has closed meanwhile.
+
+    A server that went away has sent its last word, and an idle connection has nothing else to read:
+    asking the socket takes a microsecond, and spares callers a 503 after each restart.
+    """
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    if waiting.poll(0):
+        await connection.close()  # else the pool takes it for sound, and hands it out again
+        raise psycopg.OperationalError("The server has closed the connection.")
 
 
 def _is_momentary(state: str | None) -> bool:

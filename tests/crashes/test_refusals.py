@@ -136,3 +136,18 @@ async def _all_ended(platform, ids):
         await eventually(ended, seconds=40)
         records = await platform.rows("SELECT tag FROM activity_records WHERE run_id = %s", run_id)
         assert records == [{"tag": "action:run:completed"}]
+
+
+async def test_connections_that_the_server_closed_are_no_callers_trouble(
+    platform, workspace, manager, acme
+):
+    """After PostgreSQL has ended all sessions, the next requests are served as if nothing were."""
+    await add_function(platform, workspace.id, "echo")
+    await _accepted(acme, 0)
+    for role in ("runtime", "manager", "authenticator"):
+        async with _altered(platform, role, "CONNECTION LIMIT -1", "CONNECTION LIMIT -1"):
+            pass
+    for _ in range(10):
+        assert (await acme.get("/actions")).status_code == 200
+        assert (await manager.get("/actions")).status_code == 200
+        await _accepted(acme, 1)
