@@ -45,7 +45,9 @@ class Runner:
         """Return the process ids of the children that wait for a run, once there are no others."""
         parent = self.sandbox._nursery.process.pid
         found = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-        is_idle = len(found) == len(self.sandbox._nursery._ready)
+        nursery = self.sandbox._nursery
+        # One that is ending is still a child while one that is ready may not be made yet.
+        is_idle = len(found) == len(nursery._ready) == len(nursery._living)
         return [int(each) for each in found] if is_idle else []
 
     def said(self) -> list[str]:
