@@ -11,6 +11,7 @@ from models.credits import CreditBucket, CreditWindow, Limit, Reservation, Usage
 from models.dead_letter import DeadLetter
 from models.element import Element
 from models.idempotency import IdempotencyKey
+from models.node_run import NodeRun
 from models.run import Run
 from models.sealed import DataKey, SealedValue
 from models.tenant import Tenant
@@ -28,6 +29,7 @@ __all__ = [
     "Element",
     "IdempotencyKey",
     "Limit",
+    "NodeRun",
     "Reservation",
     "Run",
     "SealedValue",

@@ -10,7 +10,7 @@ claim is where that tenant comes from, and nothing later takes it from elsewhere
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import psycopg
@@ -30,6 +30,7 @@ from runtime.errors import (
     ServiceUnavailableError,
     VesicleError,
 )
+from runtime.flows.running import Flows
 from runtime.run_records import RunRecords
 from runtime.runs.hold import MAX_TAKEOVERS, Refusal
 from runtime.runs.holder import Held, Holder
@@ -82,10 +83,12 @@ class _Progress:
     reserved: bool = False
     #: Whether the outside call was begun; from then on the run has to be paid for.
     called: bool = False
+    #: What the nodes of a flow know.
+    flow_secrets: Collection[str] = ()
 
     def secrets(self) -> Sequence[str]:
         """Return what must not be on record."""
-        return self.prepared.secrets() if self.prepared else ()
+        return [*(self.prepared.secrets() if self.prepared else ()), *self.flow_secrets]
 
 
 class Execution:
@@ -99,6 +102,7 @@ class Execution:
         performer: Performer,
         holder: Holder,
         workload: Workload,
+        flows: Flows,
     ) -> None:
         """Take what runs need; all of it belongs to the loop that calls `execute`."""
         self._records = records
@@ -106,6 +110,7 @@ class Execution:
         self._performer = performer
         self._holder = holder
         self._workload = workload
+        self._flows = flows
 
     async def execute(self, ticket: Ticket) -> None:
         """Run what the ticket names and put its end on record.
@@ -161,8 +166,10 @@ class Execution:
             ours = await self._records.finish_alone(claim, ending)
         if ours:
             log.info("run.ended", status=ending.status, kind=claim.kind)
+            if claim.kind == "flow":
+                await self._flows.children.tell_parent(claim)
 
-    async def _run(self, progress: _Progress) -> Ending | Postponement:
+    async def _run(self, progress: _Progress) -> Ending | Postponement:  # noqa: PLR0911 - a way out each for what can be amiss
         claim = progress.claim
         if claim.obstacle is not None:
             return _stopped(RunStoppedError(_OBSTACLES[claim.obstacle]))
@@ -171,6 +178,8 @@ class Execution:
             return _failed(error, "worker_died")
         try:
             prepared = progress.prepared = await self._preparer.prepare(claim)
+            if claim.kind == "flow":
+                return await self._flow(progress, prepared)
             _refuse_unknown_outcome(claim, prepared)
             await self._reserve_for(progress, prepared)
             result = await self._perform(progress, prepared)
@@ -187,6 +196,15 @@ class Execution:
             # The text of a stranger's exception may hold anything; the log names its place only.
             log.exception("run.crashed", error=type(error).__name__)
             return _again_or_failed(progress, InternalError())
+
+    async def _flow(self, progress: _Progress, prepared: Prepared) -> Ending | Postponement:
+        try:
+            return await self._flows.run(progress.claim, prepared)
+        except ServiceUnavailableError as error:
+            # Its checkpoints are on record, so that nothing is done twice.
+            return Postponement("trouble", _TROUBLE_WAIT, error.body())
+        finally:
+            progress.flow_secrets = self._flows.secrets(progress.claim)
 
     async def _perform(self, progress: _Progress, prepared: Prepared) -> Result:
         limit = asyncio.timeout(prepared.timeout)

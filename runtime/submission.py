@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -28,9 +29,13 @@ from runtime.actions.schema import check_input
 from runtime.actions.target import Selection, Target, find_target
 from runtime.backlog import Backlogs
 from runtime.batching import Batcher
+from runtime.config.specs.flows import FlowSpec
 from runtime.db import Database
 from runtime.dispatch import Dispatch, Outgoing
 from runtime.errors import IdempotencyConflictError, IdempotencyInProgressError, VesicleError
+from runtime.flows.control import triggered
+from runtime.flows.definition import pin, start_node
+from runtime.flows.launch import launched
 from runtime.runs.accept import (
     KeyClaim,
     claim_keys,
@@ -61,6 +66,8 @@ class RunRequest:
     #: Place in the tenant's lane, from -9 to 9; the higher goes first.
     priority: int = 0
     idempotency_key: str | None = None
+    #: Of a flow: the trigger to start at, and who starts it; None for the only one there is.
+    node_key: str | None = None
 
     def fingerprint(self) -> bytes:
         """Return a hash of what is asked for; the same key with another one is refused."""
@@ -68,6 +75,8 @@ class RunRequest:
             orjson.dumps(
                 [
                     self.selection.action,
+                    self.selection.kind,
+                    self.node_key,
                     self.selection.inline,
                     self.selection.integration,
                     self.selection.connection,
@@ -130,6 +139,22 @@ class Submission:
         """Accept runs that Vesicle itself made, such as the test of a connection."""
         async with self.database.transaction(_scope(owner)) as connection:
             await insert_runs(connection, owner, runs)
+        await self._send(owner, runs)
+
+    @asynccontextmanager
+    async def accepting(
+        self, owner: Owner, runs: Sequence[NewRun]
+    ) -> AsyncIterator[AsyncConnection[DictRow]]:
+        """Accept runs in one transaction with what the caller writes in it, then send them.
+
+        Raises BacklogFullError if the tenant's backlog has no room.
+        """
+        if refused := await self.backlogs.refuse_beyond(owner, len(runs)):
+            raise refused[0]
+        async with self.database.transaction(_scope(owner)) as connection:
+            await insert_runs(connection, owner, runs)
+            yield connection
+        self.backlogs.add(owner, len(runs))
         await self._send(owner, runs)
 
     def _batcher(self, owner: Owner, queue: str) -> Batcher[_Asked, Accepted]:
@@ -308,6 +333,10 @@ async def _target(
 
 
 def _new_run(run_id: UUID, request: RunRequest, target: Target, *, deep: bool) -> NewRun:
+    # What is urgent may overtake what waits in the table; the lane decides.
+    late = deep and request.priority <= 0
+    if request.selection.kind == "flow":
+        return replace(_new_flow_run(run_id, request, target), waits_in_table=late)
     checked = request.input
     if target.action.input_schema is not None:
         checked = check_input(target.action.input_schema, request.input)
@@ -324,9 +353,28 @@ def _new_run(run_id: UUID, request: RunRequest, target: Target, *, deep: bool) -
         integration_id=target.integration_id,
         connection_id=target.connection.id if target.connection else None,
         priority=request.priority,
-        # What is urgent may overtake what waits in the table; the lane decides.
-        waits_in_table=deep and request.priority <= 0,
+        waits_in_table=late,
     )
+
+
+def _new_flow_run(run_id: UUID, request: RunRequest, target: Target) -> NewRun:
+    spec: FlowSpec = target.action
+    assert target.element_id is not None and target.element_key is not None  # noqa: S101, PT018 - a flow that is named has both
+    start = start_node(spec, request.node_key)
+    run = launched(
+        run_id=run_id,
+        flow_id=target.element_id,
+        flow_key=target.element_key,
+        node_key=start,
+        input=triggered(spec.nodes[start], request.input),
+        launched_by={"type": "api-trigger"},
+        integration_id=target.integration_id,
+        connection_id=target.connection.id if target.connection else None,
+        queue=request.queue,
+        meta=request.meta,
+        pinned=pin(spec, target.revision),
+    )
+    return replace(run, priority=request.priority, element_revision=target.revision)
 
 
 def _conflict(key: str, run_id: UUID) -> IdempotencyConflictError:

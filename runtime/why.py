@@ -136,6 +136,7 @@ def _put_off(row: DictRow) -> _Reason:
         "rate_limited": "The outside app asked to come again later.",
         "limit": "A limit is reached; it starts when there is room again.",
         "trouble": "A part of Vesicle could not be reached; it is tried again.",
+        "waiting": (waiting.get("error") or {}).get("message", "A node waits."),
     }.get(reason, "It waits for its time.")
     return _Reason(reason, text, row["due_at"], {"error": waiting.get("error")})
 

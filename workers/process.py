@@ -17,7 +17,12 @@ from runtime.connectors.client import OutboundClient
 from runtime.connectors.egress import EgressPolicy
 from runtime.credentials.vault import Vault
 from runtime.db import Database
+from runtime.dispatch import Dispatch
 from runtime.execution import Execution
+from runtime.flows.actions import ActionNodes
+from runtime.flows.children import Children
+from runtime.flows.node_runs import NodeRecords
+from runtime.flows.running import Flows
 from runtime.functions.registry import Functions
 from runtime.health import serve_health
 from runtime.keys import RootKey
@@ -27,6 +32,7 @@ from runtime.run_records import RunRecords
 from runtime.runs.holder import Holder
 from runtime.sandbox.pool import Sandbox
 from runtime.settings import Settings
+from runtime.stamps import MessageStamps
 from runtime.workload import Workload
 from workers.letters import Letters
 
@@ -81,8 +87,16 @@ class WorkerProcess:
                 sandbox,
                 own_api,
             )
+            records = RunRecords(database, redis, lease=settings.lease)
+            node_records = NodeRecords(database)
             self.execution = Execution(
-                records=RunRecords(database, redis, lease=settings.lease),
+                records=records,
+                flows=Flows(
+                    database,
+                    node_records,
+                    ActionNodes(database, preparer, performer, records, node_records, workload),
+                    Children(database, Dispatch(redis, MessageStamps(self.root)), node_records),
+                ),
                 preparer=preparer,
                 performer=performer,
                 holder=holder,

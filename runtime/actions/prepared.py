@@ -53,6 +53,8 @@ class Prepared:
     logs: list[dict[str, Any]] = field(default_factory=list)
     #: The product's own API, for an action that calls it.
     your_app: YourApp | None = None
+    #: What else formulas see, such as what came before in a flow.
+    seen: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def timeout(self) -> float:
@@ -97,7 +99,12 @@ class Prepared:
     def variables(self, given: Any) -> dict[str, Any]:
         """Return what the action's formulas can see."""
         connected = self.connected
-        variables: dict[str, Any] = {"input": given, "user": self.user, "actionInstance": {}}
+        variables: dict[str, Any] = {
+            **self.seen,
+            "input": given,
+            "user": self.user,
+            "actionInstance": {},
+        }
         if connected is not None:
             variables["connection"] = {
                 "id": str(connected.id),
@@ -182,11 +189,13 @@ class Preparer:
         connected = None
         if claim.connection_id is not None:
             connected = await self.connected(owner, claim.connection_id)
-        if claim.kind != "action":
+        if claim.kind not in ("action", "flow"):
             return Prepared(None, connected, {}, ())
         user, limits = await self._tenants.get(
             owner.workspace_id, owner.tenant_id, lambda: self._load_tenant(owner)
         )
+        if claim.kind == "flow":
+            return Prepared(None, connected, user, limits)
         if inline := claim.request.get("inline"):
             given = parse_spec("action", inline, "the inline action")
             place = _place(claim, connected)

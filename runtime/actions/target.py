@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 from uuid import UUID
 
 from psycopg import AsyncConnection
@@ -36,6 +36,8 @@ class Selection:
 
     #: Id, key or `integrationKey.elementKey`; None for an inline action.
     action: str | None = None
+    #: What is run: an action, or a flow that is named in the same way.
+    kind: Literal["action", "flow"] = "action"
     #: A specification that came with the request (POST /act with `api`).
     inline: dict[str, Any] | None = None
     integration: str | None = None
@@ -46,7 +48,7 @@ class Selection:
 class Target:
     """What will run: the effective action and where it runs."""
 
-    #: The parsed specification (runtime.config.kinds.ActionSpec).
+    #: The parsed specification (runtime.config.kinds.ActionSpec), or a flow's.
     action: Any
     element_id: UUID | None
     element_key: str | None
@@ -70,7 +72,7 @@ async def find_target(
     selector = _selector(selection)
     scope = (owner.workspace_id, owner.tenant_id)
     # Fetched after the connections, so that in a pipeline both take one round trip.
-    keyed = await database.execute(*layers_query(kind="action", key=selector, owner=scope))
+    keyed = await database.execute(*layers_query(kind=selection.kind, key=selector, owner=scope))
     connections = await connections_of(database, owner)
     named = [ElementRow(**row) for row in await keyed.fetchall()]
     key, rows, selection = await _candidates(database, owner, selection, named)
@@ -85,7 +87,7 @@ async def find_target(
     found = resolve(rows, place)
     if found is None:
         raise NotFoundError(
-            f"There is no action {key!r} for "
+            f"There is no {selection.kind} {key!r} for "
             + (f"the connection {connection.name!r}." if connection else "this tenant.")
         )
     return _target(found, connection, place)
@@ -93,7 +95,7 @@ async def find_target(
 
 def _target(found: Resolved, connection: ConnectionRow | None, place: Place) -> Target:
     return Target(
-        action=parse_spec("action", found.spec, f"action {found.key}"),
+        action=parse_spec(found.kind, found.spec, f"{found.kind} {found.key}"),
         element_id=found.id,
         element_key=found.key,
         revision=found.revision,
@@ -139,18 +141,18 @@ async def _candidates(
     scope = (owner.workspace_id, owner.tenant_id)
     if _is_id(selector):
         row = await element_by_id(database, UUID(selector))
-        if row is not None and row.kind == "action":
-            rows = await layers_of(database, kind="action", key=row.key, owner=scope)
+        if row is not None and row.kind == selection.kind:
+            rows = await layers_of(database, kind=selection.kind, key=row.key, owner=scope)
             return row.key, rows, _narrowed(selection, row)
     if keyed:
         return selector, keyed, selection
     prefix, dot, key = selector.partition(".")
     if dot and selection.integration in (None, prefix):
-        rows = await layers_of(database, kind="action", key=key, owner=scope)
+        rows = await layers_of(database, kind=selection.kind, key=key, owner=scope)
         if rows:
-            narrowed = Selection(action=key, integration=prefix, connection=selection.connection)
+            narrowed = replace(selection, action=key, integration=prefix)
             return key, rows, narrowed
-    raise NotFoundError(f"There is no action {selector[:100]!r}.")
+    raise NotFoundError(f"There is no {selection.kind} {selector[:100]!r}.")
 
 
 def _is_id(selector: str) -> bool:
@@ -163,7 +165,8 @@ def _is_id(selector: str) -> bool:
 
 def _narrowed(selection: Selection, row: ElementRow) -> Selection:
     # An id names one row; where that row stands narrows where it runs.
-    return Selection(
+    return replace(
+        selection,
         action=row.key,
         integration=selection.integration
         or (str(row.integration_id) if row.integration_id else None),
@@ -206,7 +209,7 @@ def _connection(
     ]
     if integration is None and not _needs_connection(rows, selection):
         return None
-    return choose(fitting, f"action {key!r}")
+    return choose(fitting, f"{selection.kind} {key!r}")
 
 
 def _fits(connection: ConnectionRow, rows: Sequence[ElementRow]) -> bool:

@@ -58,6 +58,7 @@ SELECT id FROM done
 
 _TAGS = {
     "action": "action:run",
+    "flow": "flow:run",
     "connection-test": "connection:test",
     "connection-refresh": "connection:refresh",
 }

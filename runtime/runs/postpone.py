@@ -19,7 +19,8 @@ __all__ = ["HORIZON", "postpone_runs"]
 HORIZON = 60.0
 
 # What waits in the queue counts as sent when it is due: only then may the relay doubt that it is
-# still there. A run that was asked to stop meanwhile waits for nothing: its claim ends it.
+# still there. A run that was asked to stop meanwhile waits for nothing: its claim ends it. Nor does
+# one that got a signal: it goes on with that.
 _POSTPONE = """
 WITH late AS (
     SELECT *, now() + make_interval(secs => delay) AS due FROM jsonb_to_recordset(%(rows)s::jsonb)
@@ -29,14 +30,16 @@ UPDATE runs AS r
 SET status = 'queued', lease_token = NULL, lease_until = NULL, called_at = NULL, takeovers = 0,
     attempt = r.attempt - CASE WHEN p.reason = 'retry' THEN 0 ELSE 1 END,
     parks = least(r.parks + CASE WHEN p.reason = 'retry' THEN 0 ELSE 1 END, 32767),
-    due_at = CASE WHEN r.stop_requested THEN NULL ELSE p.due END,
-    sent_at = CASE WHEN r.stop_requested THEN now() WHEN p.delay <= %(horizon)s THEN p.due END,
+    due_at = CASE WHEN r.stop_requested OR r.waiting @> '{"reason": "signalled"}' THEN NULL
+        ELSE p.due END,
+    sent_at = CASE WHEN r.stop_requested OR r.waiting @> '{"reason": "signalled"}' THEN now()
+        WHEN p.delay <= %(horizon)s THEN p.due END,
     waiting = jsonb_build_object('reason', p.reason, 'error', p.error)
 FROM late AS p
 WHERE r.id = p.id AND r.id = ANY(%(ids)s::uuid[])
   AND r.id BETWEEN %(first_id)s::uuid AND %(last_id)s::uuid
   AND r.lease_token = p.token AND r.status = 'running'
-RETURNING r.id, CASE WHEN r.stop_requested THEN 0 ELSE p.delay END AS delay
+RETURNING r.id, CASE WHEN r.due_at IS NULL THEN 0 ELSE p.delay END AS delay
 """
 
 

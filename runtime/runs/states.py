@@ -22,7 +22,7 @@ __all__ = [
 
 Status = Literal["queued", "running", "completed", "failed", "stopped"]
 TERMINAL = frozenset({"completed", "failed", "stopped"})
-RunKind = Literal["action", "connection-test", "connection-refresh"]
+RunKind = Literal["action", "flow", "connection-test", "connection-refresh"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Claim:
 class Postponement:
     """Why and for how long a run is put off; a retry counts as an attempt, all else does not."""
 
-    reason: Literal["retry", "rate_limited", "limit", "trouble"]
+    reason: Literal["retry", "rate_limited", "limit", "trouble", "waiting"]
     #: Seconds.
     delay: float
     #: What the attempt came to, as the API shows errors.

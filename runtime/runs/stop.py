@@ -31,7 +31,8 @@ WITH ended AS (
         element_key, element_revision, integration_id, connection_id, attempt, duration_ms, error,
         meta, started_at)
     SELECT record, workspace_id, tenant_id,
-        CASE kind WHEN 'action' THEN 'action:run' ELSE replace(kind, '-', ':') END || ':stopped',
+        CASE WHEN kind IN ('action', 'flow') THEN kind || ':run' ELSE replace(kind, '-', ':') END
+            || ':stopped',
         id, 'stopped', element_id, element_key, element_revision, integration_id, connection_id,
         attempt, coalesce(extract(epoch FROM now() - started_at) * 1000, 0), error, meta, started_at
     FROM ended

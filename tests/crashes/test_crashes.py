@@ -118,3 +118,71 @@ async def test_a_stopping_worker_hands_its_run_back(
 async def _ended(platform, run_id):
     row = await _run_row(platform, run_id)
     return row if row["finished_at"] is not None else None
+
+
+async def test_a_flow_goes_on_from_its_last_checkpoint(
+    platform, workspace, acme, processes, free_port
+):
+    """When a flow's worker is killed another goes on, and no node that had ended runs again."""
+    sleeping = {"function": "sleep", "input": {"seconds": {"$var": "$.input.seconds"}}}
+    await add_function(platform, workspace.id, "nap", config=sleeping, safeToRepeat=True)
+    nap = {"type": "run-action", "config": {"action": {"key": "nap"}}}
+    given = {"seconds": {"$var": "$.trigger.last"}}
+    nodes = {
+        "start": {"type": "api-trigger", "links": [{"key": "first"}]},
+        "first": {**nap, "links": [{"key": "between"}]},
+        "between": {
+            "type": "transform-data",
+            "config": {"output": given},
+            "links": [{"key": "last"}],
+        },
+        "last": nap,
+    }
+    manager = await workspace.manager()
+    made = await manager.post("/flows", json={"key": "naps", "nodes": nodes})
+    assert made.status_code in (200, 201), made.text
+    first = await processes.start("worker", role="worker", port=free_port())
+    answer = await acme.post("/flows/naps/run", json={"input": {"seconds": 0.1, "last": 1.5}})
+    run_id = answer.json()["id"]
+
+    async def kept():
+        rows = await platform.rows("SELECT * FROM node_runs WHERE run_id = %s", run_id)
+        by_key = {row["node_key"]: row for row in rows}
+        return by_key if "between" in by_key else None
+
+    before = await eventually(kept)
+    processes.kill(first)
+    await processes.start("worker", role="worker", port=free_port())
+    row = await eventually(lambda: _ended(platform, run_id), seconds=20)
+    assert (row["status"], row["output"], row["attempt"]) == ("completed", "slept", 2)
+    after = await kept()
+    for key in ("start", "first", "between"):
+        assert after[key]["finished_at"] == before[key]["finished_at"]
+    assert await _terminal_records(platform, run_id) == [{"tag": "flow:run:completed"}]
+
+
+async def test_an_unrepeatable_node_is_not_run_twice(
+    platform, workspace, acme, processes, free_port
+):
+    """A node that had called out when its worker died fails, and says that nobody knows."""
+    await add_function(platform, workspace.id, "once", config={"function": "sleep"})
+    nodes = {
+        "start": {"type": "api-trigger", "links": [{"key": "once"}]},
+        "once": {"type": "run-action", "config": {"action": {"key": "once"}}},
+    }
+    manager = await workspace.manager()
+    made = await manager.post("/flows", json={"key": "once-only", "nodes": nodes})
+    assert made.status_code in (200, 201), made.text
+    first = await processes.start("worker", role="worker", port=free_port())
+    answer = await acme.post("/flows/once-only/run", json={"input": {"seconds": 60}})
+    run_id = answer.json()["id"]
+    await eventually(
+        lambda: platform.rows(
+            "SELECT id FROM node_runs WHERE run_id = %s AND called_at IS NOT NULL", run_id
+        )
+    )
+    processes.kill(first)
+    await processes.start("worker", role="worker", port=free_port())
+    row = await eventually(lambda: _ended(platform, run_id), seconds=40)
+    assert row["status"] == "failed"
+    assert row["error"]["data"]["cause"]["data"]["outcome"] == "unknown"

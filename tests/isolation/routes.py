@@ -13,6 +13,7 @@ __all__ = ["ASKS", "OPEN", "OWNED", "SHARED", "Ask", "routes_of"]
 #: What is acme's alone, and what belongs to its workspace: names in the braces of what is asked.
 OWNED = {
     *("connection", "action", "run", "dead", "record", "limit", "cap", "tenant"),
+    *("flow_run", "node_run"),
     *("data_source", "field_mapping", "flow"),
 }
 SHARED = {
@@ -54,6 +55,9 @@ def _list(path: str, *filters: str) -> list[Ask]:
 _BY_CONNECTION = ("connectionId={connection_id}", "connectionKey={connection_key}")
 _BY_TENANT = ("tenantId={tenant_id}", "userId={tenant_id}", "tenantKey={tenant_key}")
 _API = {"method": "GET", "path": "/api/me"}
+
+_START = "/flow-runs/{flow_run}/nodes/start"
+
 
 #: What each method of a data collection may be asked.
 _DATA: dict[str, dict[str, Any]] = {
@@ -107,6 +111,41 @@ ASKS: dict[str, list[Ask]] = {
     "GET /runs/{run_id}": [Ask("/runs/{run}")],
     "GET /runs/{run_id}/why": [Ask("/runs/{run}/why")],
     "POST /runs/{run_id}/stop": [Ask("/runs/{run}/stop")],
+    # flow runs
+    "GET /flow-runs": _list(
+        "/flow-runs", "flowId={flow_id}", "flowKey={flow_key}", _BY_CONNECTION[0], *_BY_TENANT[:2]
+    ),
+    "POST /flow-runs": [
+        Ask("/flow-runs", {"flowKey": "{flow}"}),
+        Ask("/flow-runs", {"flowInstanceId": "{flow}", "startNodeKey": "start"}),
+        Ask("/flow-runs", {"flowKey": "{flow}", "connectionId": "{connection_id}"}),
+    ],
+    "POST /flows/{selector}/run": [Ask("/flows/{flow}/run", {})],
+    "POST /flow-runs/repeat": [Ask("/flow-runs/repeat", {"ids": ["{flow_run}"]}, lists=True)],
+    "GET /flow-runs/{run_id}": [Ask("/flow-runs/{flow_run}")],
+    "GET /flow-runs/{run_id}/output": [Ask("/flow-runs/{flow_run}/output")],
+    "GET /flow-runs/{run_id}/nodes/{node_key}/runs": [Ask(f"{_START}/runs")],
+    "GET /flow-runs/{run_id}/nodes/{node_key}/runs/{node_run}": [
+        Ask(f"{_START}/runs/{{node_run}}"),
+        Ask(f"{_START}/runs/cursor=0"),
+    ],
+    "GET /flow-runs/{run_id}/nodes/{node_key}/outputs": [Ask(f"{_START}/outputs")],
+    "GET /flow-runs/{run_id}/nodes/{node_key}/output/{output}": [
+        Ask(f"{_START}/output/{{node_run}}")
+    ],
+    "GET /flow-runs/{run_id}/nodes/{node_key}/outputs/{output}": [
+        Ask(f"{_START}/outputs/{{node_run}}.0")
+    ],
+    "POST /flow-runs/{run_id}/nodes/{node_key}/runs/{node_run}/{decision}": [
+        Ask(f"{_START}/runs/{{node_run}}/approve", {})
+    ],
+    "POST /flow-runs/{run_id}/events": [Ask("/flow-runs/{flow_run}/events", {"event": "x"})],
+    "POST /flow-runs/{run_id}/stop": [Ask("/flow-runs/{flow_run}/stop")],
+    "POST /flow-runs/{run_id}/repeat": [Ask("/flow-runs/{flow_run}/repeat")],
+    "POST /flow-runs/{run_id}/resume": [Ask("/flow-runs/{flow_run}/resume")],
+    "POST /flow-runs/{run_id}/fork": [
+        Ask("/flow-runs/{flow_run}/fork", {"nodeRunId": "{node_run}"})
+    ],
     # connections
     "GET /connections": _list(
         "/connections", "integrationId={integration_id}", *_BY_TENANT[:2], "search=canary"

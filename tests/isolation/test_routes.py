@@ -93,6 +93,26 @@ class Shop:
             dead = values_for(TABLES["runs"], self._acme, rows) | special["runs"]
             dead |= {"status": "failed", "dead_reason": "failed", "queue": "default"}
             insert(connection, "runs", dead)
+            flow_run = values_for(TABLES["runs"], self._acme, rows) | {
+                "kind": "flow",
+                "status": "failed",
+                "queue": "default",
+                "element_id": own["flow"]["id"],
+                "element_key": own["flow"]["key"],
+                "request": {
+                    "startNodeKey": "start",
+                    "launchedBy": {"type": "api-trigger"},
+                    "definition": json.dumps({"nodes": SPECS["flow"]["nodes"]}),
+                },
+            }
+            insert(connection, "runs", flow_run)
+            node_run = values_for(TABLES["node_runs"], self._acme, rows) | {
+                "run_id": flow_run["id"],
+                "node_key": "start",
+                "status": "completed",
+                "outputs": json.dumps([CANARY]),
+            }
+            insert(connection, "node_runs", node_run)
         await self._services.changed(self._acme.workspace)
         return {
             **shared,
@@ -102,6 +122,8 @@ class Shop:
             "connection": [str(rows["connections"]["id"]), rows["connections"]["key"]],
             "run": [str(rows["runs"]["id"])],
             "dead": [str(dead["id"])],
+            "flow_run": [str(flow_run["id"])],
+            "node_run": [str(node_run["id"])],
             "record": [str(rows["activity_records"]["id"])],
             "limit": [str(rows["limits"]["id"])],
             "shared_limit": [str(limit["id"])],

@@ -7,11 +7,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
+from psycopg.rows import DictRow
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from runtime.api.answers import JsonAnswer
-from runtime.api.caller import AnyCaller
+from runtime.api.caller import AnyCaller, Caller
 from runtime.api.paging import Pager
 from runtime.api.running import wait_for
 from runtime.api.selectors import id_in_path
@@ -23,7 +24,7 @@ from runtime.runs.stop import stop_run
 from runtime.waiting import tell_ended
 from runtime.why import explain
 
-__all__ = ["router"]
+__all__ = ["router", "stop_and_show"]
 
 router = APIRouter(tags=["runs"])
 
@@ -95,11 +96,15 @@ async def get_why(run_id: str, caller: AnyCaller, services: ServicesHere) -> Res
 @router.post("/runs/{run_id}/stop")
 async def post_stop(run_id: str, caller: AnyCaller, services: ServicesHere) -> Response:
     """Stop a run. One that has ended stays as it ended."""
-    stopped = id_in_path(run_id, "run")
+    return JsonAnswer(public_run(await stop_and_show(caller, services, id_in_path(run_id, "run"))))
+
+
+async def stop_and_show(caller: Caller, services: Services, stopped: UUID) -> DictRow:
+    """Stop a run and return its row; waits a moment for a worker to let go of it."""
     async with services.database.transaction(caller.scope) as connection:
         result = await stop_run(connection, stopped)
     if result == "unknown":
-        raise NotFoundError(f"There is no run {run_id}.")
+        raise NotFoundError(f"There is no run {stopped}.")
     if result == "stopping":
         await announce_stop(services.redis, stopped)
     elif result == "stopped":
@@ -107,7 +112,7 @@ async def post_stop(run_id: str, caller: AnyCaller, services: ServicesHere) -> R
     row = await wait_for(services, caller, stopped, 2.0 if result == "stopping" else 0.0)
     if result == "stopped":
         await services.submission.dispatch.withdraw(row["queue"], [stopped])
-    return JsonAnswer(public_run(row))
+    return row
 
 
 def _as_id(value: str | None, name: str) -> UUID | None:

@@ -9,11 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from runtime.config.specs.base import Spec
+from runtime.config.specs.base_action import Retry
 
-__all__ = ["FlowSpec"]
+__all__ = ["TRIGGERS", "FlowLink", "FlowNode", "FlowSpec"]
 
 #: What a node may be: the contract's active types, and those that only we have.
-_TRIGGERS = (
+TRIGGERS = (
     *("api-trigger", "schedule-trigger", "app-event-trigger", "connector-event-trigger"),
     *("data-record-created-trigger", "data-record-updated-trigger", "data-record-deleted-trigger"),
 )
@@ -26,14 +27,14 @@ _STEPS = (
     *("api-request-to-external-app", "custom-http-request"),
     *("wait", "wait-for-event", "approval", "branch", "run-flow", "run-python"),
 )
-_TYPES = frozenset((*_TRIGGERS, *_STEPS))
+_TYPES = frozenset((*TRIGGERS, *_STEPS))
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, frozen=True)
 
 
-class _Link(_Part):
+class FlowLink(_Part):
     """Where a node's outputs go; `filter` is a formula over `$.output` and `$.input`."""
 
     key: str = Field(min_length=1, max_length=100)
@@ -41,7 +42,7 @@ class _Link(_Part):
     filter: Any = None
 
 
-class _Node(_Part):
+class FlowNode(_Part):
     """One step, and what follows it."""
 
     type: str
@@ -49,9 +50,12 @@ class _Node(_Part):
     description: str | None = Field(default=None, max_length=10_000)
     version: int | None = None
     config: dict[str, Any] = Field(default_factory=dict)
-    links: list[_Link] = Field(default_factory=list, max_length=100)
+    links: list[FlowLink] = Field(default_factory=list, max_length=100)
     concurrency: int | None = Field(default=None, ge=1, le=1000)
     on_error: Literal["stop", "continue"] = "stop"
+    retry: Retry | None = None
+    #: Seconds that one run of the node may take; None for what its type allows.
+    timeout: float | None = Field(default=None, gt=0, le=3000)
     input_schema: dict[str, Any] | None = None
     output_schema: dict[str, Any] | None = None
     output_example: Any = None
@@ -75,7 +79,7 @@ class _Node(_Part):
 class FlowSpec(Spec):
     """A flow. Its links lead somewhere and never back; a trigger starts it and follows nothing."""
 
-    nodes: dict[str, _Node] = Field(default_factory=dict, max_length=500)
+    nodes: dict[str, FlowNode] = Field(default_factory=dict, max_length=500)
     parameters_schema: dict[str, Any] | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
     enabled: bool = True
@@ -87,14 +91,14 @@ class FlowSpec(Spec):
             for follower in node.followers():
                 if follower not in self.nodes:
                     raise ValueError(f"nodes/{key}: a link leads to {follower!r}, which is no node")
-                if self.nodes[follower].type in _TRIGGERS:
+                if self.nodes[follower].type in TRIGGERS:
                     raise ValueError(f"nodes/{key}: a link leads to the trigger {follower!r}")
         if circle := _circle(self.nodes):
             raise ValueError(f"the links lead in a circle: {' → '.join(circle)}")
         return self
 
 
-def _circle(nodes: Mapping[str, _Node]) -> list[str]:
+def _circle(nodes: Mapping[str, FlowNode]) -> list[str]:
     """Return a circle of links, from a node back to itself; nothing if there is none.
 
     Nodes that nothing leads to are taken away until none is left (Kahn, 1962); what cannot be

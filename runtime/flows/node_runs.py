@@ -1,0 +1,171 @@
+"""The checkpoints of flow runs: many at once, each written by the worker that holds its run."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from runtime import jsontext
+from runtime.batching import Batcher
+from runtime.credits.ledger import settle
+from runtime.db import Database, Query
+from runtime.runs.partitions import among
+from runtime.runs.states import Claim
+from runtime.tenancy import Scope
+
+__all__ = ["NodeRecords", "NodeRun", "child_id", "first_id", "reservation_id"]
+
+_SPACE = UUID("5f0f6d2e-7e0b-4c35-9a3c-6a8f3f0a9d11")
+
+_COLUMNS = (
+    "id, node_key, parent_id, item, status, input, outputs, error, logs, usage, attempt, called_at,"
+    " waiting, due_at, signal, child_id, extract(epoch FROM due_at - now())::float8 AS delay"
+)
+
+# Only under the lease: a worker that was superseded writes no checkpoint over its successor's.
+_WRITE = """
+INSERT INTO node_runs AS n (run_id, id, workspace_id, tenant_id, node_key, parent_id, item, status,
+    input, outputs, error, logs, usage, attempt, called_at, waiting, due_at, child_id, started_at,
+    finished_at)
+SELECT w.run_id, w.id, r.workspace_id, r.tenant_id, w.node_key, w.parent_id, w.item, w.status,
+    w.input, w.outputs, w.error, w.logs, w.usage, w.attempt,
+    CASE WHEN w.called THEN now() END, w.waiting,
+    coalesce(w.due_at, now() + make_interval(secs => w.delay)), w.child_id,
+    now() - make_interval(secs => w.lasted),
+    CASE WHEN w.status IN ('completed', 'failed', 'skipped') THEN now() END
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS w(run_id uuid, token uuid, id uuid, node_key text,
+    parent_id uuid, item int, status text, input jsonb, outputs jsonb, error jsonb, logs jsonb,
+    usage jsonb, attempt int, called boolean, waiting jsonb, due_at timestamptz, delay float8,
+    child_id uuid, lasted float8)
+JOIN runs AS r ON r.id = w.run_id AND r.lease_token = w.token AND r.status = 'running'
+WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id BETWEEN %(first_id)s::uuid AND %(last_id)s::uuid
+ON CONFLICT (run_id, id) DO UPDATE SET status = excluded.status, outputs = excluded.outputs,
+    error = excluded.error, logs = excluded.logs, usage = excluded.usage,
+    attempt = excluded.attempt, called_at = excluded.called_at, waiting = excluded.waiting,
+    due_at = excluded.due_at, child_id = coalesce(excluded.child_id, n.child_id),
+    finished_at = excluded.finished_at
+RETURNING run_id, id
+"""
+
+
+def first_id(origin: UUID) -> UUID:
+    """Return the id of the first node run of a flow run."""
+    return uuid.uuid5(_SPACE, str(origin))
+
+
+def child_id(parent: UUID, name: str) -> UUID:
+    """Return the id of the node run that follows `parent` by the way `name`."""
+    return uuid.uuid5(parent, name)
+
+
+def reservation_id(run_id: UUID, node_run: UUID) -> UUID:
+    """Return the id under which a node run reserves credits; repeats of a run share its own."""
+    return uuid.uuid5(run_id, str(node_run))
+
+
+@dataclass(slots=True)
+class NodeRun:
+    """One run of one node, as far as it has come."""
+
+    id: UUID
+    node_key: str
+    parent_id: UUID | None = None
+    item: int | None = None
+    status: Literal["running", "waiting", "completed", "failed", "skipped"] = "running"
+    input: Any = None
+    outputs: list[Any] | None = None
+    error: dict[str, Any] | None = None
+    logs: list[dict[str, Any]] | None = None
+    usage: dict[str, float] | None = None
+    attempt: int = 1
+    called_at: datetime | None = None
+    waiting: dict[str, Any] | None = None
+    due_at: datetime | None = None
+    signal: dict[str, Any] | None = None
+    child_id: UUID | None = None
+    #: Seconds from now until it is due, by the database's clock; it is written when a wait begins,
+    #: instead of `due_at`.
+    delay: float | None = field(default=None, compare=False)
+    #: Seconds that it has taken.
+    lasted: float = field(default=0.0, compare=False)
+    #: Whether a call is about to be made that must not be made twice.
+    calls: bool = field(default=False, compare=False)
+    #: Whether credits are reserved that have to be settled.
+    reserved: bool = field(default=False, compare=False)
+
+
+class NodeRecords:
+    """Reads and writes node runs, for one event loop."""
+
+    def __init__(self, database: Database) -> None:
+        """Collect the checkpoints of runs that come at the same time."""
+        self._database = database
+        self._writes: Batcher[tuple[Claim, NodeRun], bool] = Batcher(
+            self._write, whose=lambda item: item[0].owner
+        )
+
+    async def begin(self, claim: Claim) -> dict[UUID, NodeRun]:
+        """Return what is on record of a run; a signal from now on is one that is not in there."""
+        _, rows = await self._database.ask(
+            Scope.worker([claim.owner]),
+            Query(
+                "UPDATE runs SET waiting = NULL WHERE id = %s AND lease_token = %s"
+                " AND waiting IS NOT NULL RETURNING id",
+                (claim.run_id, claim.lease_token),
+            ),
+            Query(f"SELECT {_COLUMNS} FROM node_runs WHERE run_id = %s", (claim.run_id,)),  # noqa: S608 - our own column list
+        )
+        return {row["id"]: NodeRun(**row) for row in rows}
+
+    async def write(self, claim: Claim, node: NodeRun) -> None:
+        """Put a node run on record as it is; CancelledError if the run is not ours any more."""
+        if not await self._writes.submit((claim, node)):
+            raise asyncio.CancelledError
+
+    async def _write(self, written: Sequence[tuple[Claim, NodeRun]]) -> list[bool]:
+        scope = Scope.worker(claim.owner for claim, _ in written)
+        rows = jsontext.dumps([_row(claim, node) for claim, node in written])
+        query = Query(_WRITE, {"rows": rows, **among([claim.run_id for claim, _ in written])})
+        settled = {
+            reservation_id(claim.run_id, node.id): node.usage or {}
+            for claim, node in written
+            if node.reserved and node.status != "running"
+        }
+        if settled:
+            async with self._database.pipelined(scope) as connection:
+                cursor = await connection.execute(*query)
+                found = await cursor.fetchall()
+                await settle(connection, settled)
+        else:
+            (found,) = await self._database.ask(scope, query)
+        ours = {(row["run_id"], row["id"]) for row in found}
+        return [(claim.run_id, node.id) in ours for claim, node in written]
+
+
+def _row(claim: Claim, node: NodeRun) -> dict[str, Any]:
+    return {
+        "run_id": claim.run_id,
+        "token": claim.lease_token,
+        "id": node.id,
+        "node_key": node.node_key,
+        "parent_id": node.parent_id,
+        "item": node.item,
+        "status": node.status,
+        "input": node.input,
+        "outputs": node.outputs,
+        "error": node.error,
+        "logs": node.logs,
+        "usage": node.usage,
+        "attempt": node.attempt,
+        "called": node.calls,
+        "waiting": node.waiting,
+        "due_at": node.due_at,
+        "delay": None if node.due_at else node.delay,
+        "child_id": node.child_id,
+        "lasted": node.lasted,
+    }
