@@ -8,6 +8,7 @@ from models.audit import AuditRecord
 from models.cap import Cap
 from models.connection import Connection
 from models.credits import CreditBucket, CreditWindow, Limit, Reservation, UsageRecord
+from models.data_link import DataLink
 from models.dead_letter import DeadLetter
 from models.element import Element
 from models.idempotency import IdempotencyKey
@@ -25,6 +26,7 @@ __all__ = [
     "CreditBucket",
     "CreditWindow",
     "DataKey",
+    "DataLink",
     "DeadLetter",
     "Element",
     "IdempotencyKey",

@@ -137,6 +137,7 @@ ACCESS: dict[str, dict[str, str]] = {
     },
     "runs": {"runtime": "siu", "manager": "su", "worker": "siu", "scheduler": "su"},
     "node_runs": {"runtime": "siu", "manager": "su", "worker": "siu"},
+    "data_links": {"runtime": "siud", "manager": "siud", "worker": "siud"},
     "idempotency_keys": {"runtime": "siud", "scheduler": "sd"},
     "caps": {"runtime": "s", "manager": "siud", "scheduler": "s"},
     "limits": {"runtime": "s", "manager": "siu", "proxy": "s", "worker": "s", "scheduler": "s"},

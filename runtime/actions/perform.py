@@ -9,6 +9,7 @@ from typing import Any
 from runtime import jsontext
 from runtime.actions.answers import refuse_page, refuse_unreadable
 from runtime.actions.connected import Connected
+from runtime.actions.data_links import perform_on_links
 from runtime.actions.javascript import over_connection, run_javascript
 from runtime.actions.operations import Check, compute, evaluated
 from runtime.actions.operations_run import keyed, perform_by_connector
@@ -18,6 +19,7 @@ from runtime.actions.refresh import Refresher
 from runtime.config.action_specs import RunJavascriptAction, YourAppRequestAction
 from runtime.config.data_actions import ConnectorOperationAction, DataAction
 from runtime.config.kinds import ApiRequestAction, HttpRequestAction, RunPythonAction
+from runtime.config.link_actions import DataLinkAction
 from runtime.connectors.client import OutboundClient, OutboundResponse
 from runtime.connectors.requests import build_plain_request, build_request
 from runtime.connectors.responses import interpret
@@ -81,6 +83,8 @@ class Performer:
                 output = await perform_by_connector(
                     self, self.sandbox, claim, prepared, variables, connected, about_to_call
                 )
+            case DataLinkAction():
+                output = await perform_on_links(self.database, claim, action, variables)
             case _:
                 raise ConfigurationError(f"There is no action of type {action.type!r}.")
         if action.output_mapping is not None:

@@ -17,6 +17,7 @@ from runtime.cache import Cache
 from runtime.config.action_specs import YourAppRequestAction
 from runtime.config.data_actions import ConnectorOperationAction, DataAction
 from runtime.config.kinds import ApiRequestAction, HttpRequestAction, parse_spec
+from runtime.config.link_actions import DataLinkAction
 from runtime.config.resolve import Place, resolve
 from runtime.config.store import ElementRow, layers_query
 from runtime.credentials.vault import Vault
@@ -89,6 +90,8 @@ class Prepared:
             return True
         if action.safe_to_repeat is not None:
             return bool(action.safe_to_repeat)
+        if isinstance(action, DataLinkAction):
+            return True  # done again, they come to the same
         if isinstance(action, ConnectorOperationAction | DataAction):
             connected = self.connected
             return connected is None or is_repeatable_action(action, connected.definition)

@@ -12,6 +12,7 @@ from psycopg.rows import DictRow
 
 from runtime.config.data_actions import CONNECTOR_ACTION_TYPES
 from runtime.config.kinds import parse_spec
+from runtime.config.link_actions import LINK_ACTION_TYPES
 from runtime.config.resolve import Place, Resolved, applies, resolve
 from runtime.config.store import (
     ElementRow,
@@ -27,7 +28,7 @@ from runtime.tenancy import Owner
 __all__ = ["Selection", "Target", "find_target"]
 
 #: Types of action that run over a connection.
-_CONNECTED = frozenset({"api-request-to-external-app"}) | CONNECTOR_ACTION_TYPES
+_CONNECTED = frozenset({"api-request-to-external-app"}) | CONNECTOR_ACTION_TYPES | LINK_ACTION_TYPES
 
 
 @dataclass(frozen=True, slots=True)

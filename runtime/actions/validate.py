@@ -7,8 +7,11 @@ from typing import Any
 
 from runtime.actions.operations_check import DATA_TEMPLATES, formulas_of
 from runtime.actions.schema import check_schema
+from runtime.config.action_specs import ACTION_TYPES
 from runtime.config.data_actions import CONNECTOR_ACTION_TYPES
 from runtime.config.kinds import parse_spec
+from runtime.config.link_actions import LINK_ACTION_TYPES
+from runtime.config.specs.flows import NODE_ACTIONS
 from runtime.errors import ConfigurationError
 from runtime.formulas import check
 
@@ -28,6 +31,7 @@ _TEMPLATES = {
     ),
     "run-python": ("input",),
     "run-javascript": (),
+    **dict.fromkeys(LINK_ACTION_TYPES, ("appRecordId", "externalRecordId")),
     **dict.fromkeys(CONNECTOR_ACTION_TYPES, DATA_TEMPLATES),
 }
 #: Members of other kinds' specifications that are formulas, and that are schemas.
@@ -43,6 +47,19 @@ _SCHEMAS = {
     "field-mapping": ("appSchema",),
     "app-data-schema": ("schema",),
     "app-event-type": ("schema",),
+}
+
+
+#: Type of node -> the formulas of its configuration.
+_NODE_FORMULAS: dict[str, tuple[str, ...]] = {
+    "transform-data": ("output",),
+    "filter": ("filter",),
+    "for-each-v2": ("items",),
+    "run-action": ("input",),
+    "run-flow": ("input",),
+    "wait": ("until", "milliseconds", "seconds", "minutes", "hours", "days"),
+    "wait-for-event": ("event",),
+    "approval": ("message",),
 }
 
 
@@ -90,6 +107,24 @@ def _faults_of_flow(spec: dict[str, Any]) -> Iterator[dict[str, str]]:
             yield from _faults(check, link.get("filter"), f"/nodes/{key}/links/{at}/filter")
         for name in ("inputSchema", "outputSchema"):
             yield from _faults(check_schema, node.get(name), f"/nodes/{key}/{name}")
+        yield from _faults_of_node(node, f"/nodes/{key}")
+
+
+def _faults_of_node(node: dict[str, Any], where: str) -> Iterator[dict[str, str]]:
+    config = node.get("config") or {}
+    for name in _NODE_FORMULAS.get(node["type"], ()):
+        yield from _faults(check, config.get(name), f"{where}/config/{name}")
+    kind = NODE_ACTIONS.get(node["type"], node["type"])
+    if kind not in ACTION_TYPES:
+        return
+    spec = {"type": kind, "config": config}
+    try:
+        parse_spec("action", spec, "the node")
+    except ConfigurationError as invalid:
+        for fault in invalid.data["errors"]:
+            yield {**fault, "path": where + fault["path"]}
+        return
+    yield from ({**fault, "path": where + fault["path"]} for fault in _faults_of_action(spec))
 
 
 def _faults_at(

@@ -18,6 +18,11 @@ from runtime.config.data_actions import (
     SearchDataRecordAction,
     UpdateDataRecordAction,
 )
+from runtime.config.link_actions import (
+    CreateDataLinkAction,
+    DeleteDataLinkAction,
+    FindDataLinkAction,
+)
 from runtime.config.specs.base_action import BaseAction, Retry
 from runtime.errors import ConfigurationError
 from runtime.validation import parse
@@ -146,7 +151,10 @@ ActionSpec = Annotated[
     | CreateDataRecordAction
     | UpdateDataRecordAction
     | FindOrCreateDataRecordAction
-    | DeleteDataRecordAction,
+    | DeleteDataRecordAction
+    | CreateDataLinkAction
+    | FindDataLinkAction
+    | DeleteDataLinkAction,
     Field(discriminator="type"),
 ]
 

@@ -16,7 +16,12 @@ from runtime.config.action_specs import (
 )
 from runtime.config.specs.apps import ExternalAppSpec, IntegrationSpec
 from runtime.config.specs.base import Spec
-from runtime.config.specs.data import AppDataSchemaSpec, DataSourceSpec, FieldMappingSpec
+from runtime.config.specs.data import (
+    AppDataSchemaSpec,
+    DataLinkTableSpec,
+    DataSourceSpec,
+    FieldMappingSpec,
+)
 from runtime.config.specs.events import AppEventTypeSpec
 from runtime.config.specs.flows import FlowSpec
 from runtime.config.specs.packages import PackageSpec
@@ -98,6 +103,7 @@ KINDS: dict[str, Kind] = {
         _kind("field-mapping", _EVERYWHERE, FieldMappingSpec, _ALL),
         _kind("flow", _EVERYWHERE, FlowSpec, _ALL),
         _kind("app-data-schema", _WORKSPACE, AppDataSchemaSpec),
+        _kind("data-link-table", _WORKSPACE, DataLinkTableSpec),
         _kind("app-event-type", _WORKSPACE, AppEventTypeSpec),
         _kind("package", _CATALOGUE | {"integration"}, PackageSpec),
     )

@@ -14,7 +14,7 @@ from runtime.actions.retries import postponed
 from runtime.actions.schema import check_input
 from runtime.actions.target import Selection, find_target
 from runtime.config.action_specs import Retry
-from runtime.config.specs.flows import FlowNode
+from runtime.config.specs.flows import NODE_ACTIONS, FlowNode
 from runtime.db import Database
 from runtime.errors import (
     ActionRunError,
@@ -34,13 +34,6 @@ from runtime.workload import Workload
 
 __all__ = ["ActionNodes"]
 
-#: Types of node whose action is called otherwise.
-_ACTIONS = {
-    "custom-http-request": "http-request",
-    "integration-specific-operation": "connector-operation",
-    "search-data-records": "search-data-record",
-    "lookup-data-record": "match-data-record",
-}
 #: Seconds after which a node that met trouble of ours is tried again.
 _TROUBLE_WAIT = 1.0
 
@@ -114,7 +107,7 @@ class ActionNodes:
             called_at=run.called_at,
         )
         if node.type != "run-action":
-            inline = {"type": _ACTIONS.get(node.type, node.type), "config": node.config}
+            inline = {"type": NODE_ACTIONS.get(node.type, node.type), "config": node.config}
             return replace(own, element_id=None, element_key=None, request={"inline": inline})
         config, where = node.config, f"/nodes/{run.node_key}/config"
         selection = _selection(config, claim, where)

@@ -27,6 +27,7 @@ KINDS = {
         {"tenantIdFormula": {"$var": "$.customer"}},
         {"example": {"customer": "a"}},
     ),
+    "data-link-tables": ({}, {"description": "Contacts."}),
     "packages": (
         {"elements": [{"type": "action", "key": "list-deals"}]},
         {"description": "Deals."},

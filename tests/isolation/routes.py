@@ -19,7 +19,7 @@ OWNED = {
 SHARED = {
     *("integration", "shared_action", "connector", "external_app", "shared_limit", "shared_cap"),
     *("shared_data_source", "shared_field_mapping", "shared_flow"),
-    *("app_data_schema", "app_event_type", "package"),
+    *("app_data_schema", "app_event_type", "data_link_table", "package"),
 }
 
 #: Routes that answer without a token, on purpose.
@@ -58,6 +58,10 @@ _API = {"method": "GET", "path": "/api/me"}
 
 _START = "/flow-runs/{flow_run}/nodes/start"
 
+_LINKS = (
+    "/data-link-table-instance/links?dataLinkTableKey={data_link_table}&connectionId={connection}"
+)
+_LINK = {"appRecordId": "1", "externalRecordId": "2"}
 
 #: What each method of a data collection may be asked.
 _DATA: dict[str, dict[str, Any]] = {
@@ -263,6 +267,10 @@ ASKS: dict[str, list[Ask]] = {
     "GET /workspace": [Ask("/workspace", lists=True)],
     "PATCH /workspace": [Ask("/workspace", {"name": "Mine"}, lists=True)],
     "POST /workspace/rotate-secret": [Ask("/workspace/rotate-secret", {}, lists=True)],
+    # data links
+    "GET /data-link-table-instance/links": [Ask(_LINKS)],
+    "POST /data-link-table-instance/links": [Ask(_LINKS, _LINK)],
+    "DELETE /data-link-table-instance/links": [Ask(_LINKS, _LINK)],
     # configuration as code
     "GET /export": [Ask("/export", lists=True)],
     "POST /import": [
@@ -286,6 +294,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "flow": {"nodes": {"start": {"type": "api-trigger"}}},
     "app-data-schema": {"schema": {"type": "object"}},
     "app-event-type": {},
+    "data-link-table": {},
     "package": {"elements": [{"type": "action", "key": "echo"}]},
 }
 

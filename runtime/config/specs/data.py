@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from runtime.config.specs.base import Spec
 
-__all__ = ["AppDataSchemaSpec", "DataSourceSpec", "FieldMappingSpec"]
+__all__ = ["AppDataSchemaSpec", "DataLinkTableSpec", "DataSourceSpec", "FieldMappingSpec"]
 
 
 class DataSourceSpec(Spec):
@@ -46,6 +46,10 @@ class FieldMappingSpec(Spec):
     frozen_import_fields: list[str] = Field(default_factory=list, max_length=1000)
     frozen_export_fields: list[str] = Field(default_factory=list, max_length=1000)
     frozen_unified_export_fields: list[str] = Field(default_factory=list, max_length=1000)
+
+
+class DataLinkTableSpec(Spec):
+    """Which of the product's records are which of a connected app's; its links stand apart."""
 
 
 class AppDataSchemaSpec(Spec):

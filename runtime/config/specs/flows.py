@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 from runtime.config.specs.base import Spec
 from runtime.config.specs.base_action import Retry
 
-__all__ = ["TRIGGERS", "FlowLink", "FlowNode", "FlowSpec"]
+__all__ = ["NODE_ACTIONS", "TRIGGERS", "FlowLink", "FlowNode", "FlowSpec"]
 
 #: What a node may be: the contract's active types, and those that only we have.
 TRIGGERS = (
@@ -27,6 +27,13 @@ _STEPS = (
     *("api-request-to-external-app", "custom-http-request"),
     *("wait", "wait-for-event", "approval", "branch", "run-flow", "run-python"),
 )
+#: Types of node that are actions by another name.
+NODE_ACTIONS = {
+    "custom-http-request": "http-request",
+    "integration-specific-operation": "connector-operation",
+    "search-data-records": "search-data-record",
+    "lookup-data-record": "match-data-record",
+}
 _TYPES = frozenset((*TRIGGERS, *_STEPS))
 
 

@@ -1,0 +1,128 @@
+"""Data links: notes, finds and removes which record of the product's is which of an app's."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import uuid_utils.compat
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from runtime.tenancy import Owner
+
+__all__ = ["LinkBody", "LinkTable", "delete_link", "list_links", "public_link", "upsert_link"]
+
+#: Two of them, of four bytes a character at most, fit an entry of the index (2,704 bytes).
+RecordId = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
+
+
+class LinkBody(BaseModel):
+    """Which records belong together, and for which way of data."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, frozen=True)
+
+    app_record_id: RecordId
+    external_record_id: RecordId
+    direction: Literal["import", "export", "both"] = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkTable:
+    """A data link table for one connection: the contract's instance."""
+
+    owner: Owner
+    connection_id: UUID
+    table_id: UUID
+
+    @property
+    def id(self) -> UUID:
+        """Return the instance's id, which follows from the connection's and the table's."""
+        return uuid.uuid5(self.connection_id, str(self.table_id))
+
+    def values(self) -> dict[str, Any]:
+        """Return what its statements' placeholders stand for."""
+        return {
+            "workspace": self.owner.workspace_id,
+            "tenant": self.owner.tenant_id,
+            "connection": self.connection_id,
+            "table": self.table_id,
+        }
+
+
+_HERE = "tenant_id = %(tenant)s AND connection_id = %(connection)s AND table_id = %(table)s"
+_UPSERT = (
+    "INSERT INTO data_links (id, workspace_id, tenant_id, connection_id, table_id, app_record_id,"
+    " external_record_id, direction) VALUES (%(id)s, %(workspace)s, %(tenant)s, %(connection)s,"
+    " %(table)s, %(app_record_id)s, %(external_record_id)s, %(direction)s)"
+    " ON CONFLICT (connection_id, table_id, app_record_id, external_record_id, direction)"
+    " DO UPDATE SET updated_at = now() RETURNING *"
+)
+_DELETE = (
+    f"DELETE FROM data_links WHERE {_HERE} AND app_record_id = %(app_record_id)s"  # noqa: S608 - ours
+    " AND external_record_id = %(external_record_id)s AND direction = %(direction)s RETURNING *"
+)
+_LIST = (
+    f"SELECT * FROM data_links WHERE {_HERE}"  # noqa: S608 - our own condition
+    " AND (%(app_record_id)s::text IS NULL OR app_record_id = %(app_record_id)s)"
+    " AND (%(external_record_id)s::text IS NULL OR external_record_id = %(external_record_id)s)"
+    " AND (%(direction)s::text IS NULL OR direction IN (%(direction)s, 'both'))"
+    " AND (%(after)s::uuid IS NULL OR id > %(after)s) ORDER BY id LIMIT %(limit)s"
+)
+
+
+async def upsert_link(
+    connection: AsyncConnection[DictRow], table: LinkTable, link: LinkBody
+) -> DictRow:
+    """Note that two records belong together; noted again, it stays one link."""
+    values = {**table.values(), **link.model_dump(), "id": uuid_utils.compat.uuid7()}
+    (row,) = await (await connection.execute(_UPSERT, values)).fetchall()
+    return row
+
+
+async def delete_link(
+    connection: AsyncConnection[DictRow], table: LinkTable, link: LinkBody
+) -> DictRow | None:
+    """Remove a link and return it as it was; None if there was none."""
+    cursor = await connection.execute(_DELETE, {**table.values(), **link.model_dump()})
+    return await cursor.fetchone()
+
+
+async def list_links(
+    connection: AsyncConnection[DictRow],
+    table: LinkTable,
+    *,
+    app_record_id: str | None = None,
+    external_record_id: str | None = None,
+    direction: str | None = None,
+    after: UUID | None = None,
+    limit: int = 100,
+) -> Sequence[DictRow]:
+    """Return links by id; those of both directions are of either."""
+    values = {
+        **table.values(),
+        "app_record_id": app_record_id,
+        "external_record_id": external_record_id,
+        "direction": direction,
+        "after": after,
+        "limit": limit,
+    }
+    return await (await connection.execute(_LIST, values)).fetchall()
+
+
+def public_link(table: LinkTable, row: DictRow) -> dict[str, Any]:
+    """Return a link as the API shows it."""
+    return {
+        "id": str(row["id"]),
+        "dataLinkTableInstanceId": str(table.id),
+        "appRecordId": row["app_record_id"],
+        "externalRecordId": row["external_record_id"],
+        "direction": row["direction"],
+        "createdAt": row["created_at"].isoformat(),
+        "updatedAt": row["updated_at"].isoformat(),
+    }
