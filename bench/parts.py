@@ -9,6 +9,7 @@ from bench.deep import measure_deep
 from bench.enqueue import measure_enqueue
 from bench.fairness import measure_fairness
 from bench.flood import measure_flood
+from bench.flows import measure_flows
 from bench.http import measure_http
 from bench.idle import measure_idle
 from bench.in_flight import measure_in_flight
@@ -40,6 +41,7 @@ ROUND: Mapping[str, Part] = {
     "in-flight": measure_in_flight,
     "javascript": measure_javascript,
     "proxy": measure_proxy,
+    "flows": measure_flows,
     "rest": measure_rest,
     "resolution": measure_resolution,
 }

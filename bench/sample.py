@@ -32,6 +32,7 @@ from runtime.tenants.workspaces import ensure_workspace
 __all__ = [
     "Sample",
     "add_action",
+    "add_element",
     "began_at",
     "make_sample",
     "open_submission",
@@ -84,7 +85,7 @@ async def make_sample(settings: Settings, key: str, *, limited: bool = False) ->
                 (owner.tenant_id, workspace, f"tenant-{number}", f"Tenant {number}"),
             )
         for action, spec in _ACTIONS.items():
-            await _add_action(connection, workspace, action, spec)
+            await _add_element(connection, workspace, "action", action, spec)
         if limited:
             await _limit(connection, workspace)
     return Sample(key, secret, owners)
@@ -103,16 +104,29 @@ async def _limit(connection: psycopg.AsyncConnection[DictRow], workspace: UUID) 
 async def add_action(settings: Settings, sample: Sample, key: str, spec: Mapping[str, Any]) -> None:
     """Give the workspace one more action."""
     async with owner_connection(settings) as connection:
-        await _add_action(connection, sample.owners[0].workspace_id, key, spec)
+        workspace = sample.owners[0].workspace_id
+        await _add_element(connection, workspace, "action", key, spec)
 
 
-async def _add_action(
-    connection: AsyncConnection[DictRow], workspace: UUID, key: str, spec: Mapping[str, Any]
+async def add_element(
+    settings: Settings, sample: Sample, kind: str, key: str, spec: Mapping[str, Any]
+) -> None:
+    """Give the workspace one more element."""
+    async with owner_connection(settings) as connection:
+        await _add_element(connection, sample.owners[0].workspace_id, kind, key, spec)
+
+
+async def _add_element(
+    connection: AsyncConnection[DictRow],
+    workspace: UUID,
+    kind: str,
+    key: str,
+    spec: Mapping[str, Any],
 ) -> None:
     await connection.execute(
         "INSERT INTO elements (id, kind, layer, workspace_id, key, spec)"
-        " VALUES (%s, 'action', 'workspace', %s, %s, %s)",
-        (uuid_utils.compat.uuid7(), workspace, key, orjson.dumps(spec).decode()),
+        " VALUES (%s, %s, 'workspace', %s, %s, %s)",
+        (uuid_utils.compat.uuid7(), kind, workspace, key, orjson.dumps(spec).decode()),
     )
 
 

@@ -1,0 +1,104 @@
+"""What durable steps cost: a straight chain, many short flows, and one wide fan-out.
+
+Each node's result is on disk before the next node begins; PostgreSQL keeps fsync on here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from bench.bench import Bench
+from bench.purge import purge
+from bench.report import p50
+from bench.sample import Sample, add_element, open_submission, owner_connection
+from runtime.actions.target import Selection
+from runtime.clock import monotonic
+from runtime.settings import Settings
+from runtime.submission import RunRequest, Submission
+
+__all__ = ["measure_flows"]
+
+_CHAIN, _SHORT, _ITEMS = 40, 3, 10_000
+#: Chains one after the other, and short flows at once.
+_CHAINS, _SHORTS = 20, 1_000
+_PATIENCE = 180.0
+
+
+def _steps(count: int) -> dict[str, Any]:
+    """Return a trigger and `count` nodes after it, each of which passes its input on."""
+    keys = [f"n{number}" for number in range(count)]
+    output = {"n": {"$var": "$.input.n"}}
+    nodes: dict[str, Any] = {"start": {"type": "api-trigger", "links": [{"key": keys[0]}]}}
+    for key, following in zip(keys, [*keys[1:], None], strict=True):
+        links = [{"key": following}] if following else []
+        nodes[key] = {"type": "transform-data", "config": {"output": output}, "links": links}
+    return {"nodes": nodes}
+
+
+_FAN_OUT = {
+    "nodes": {
+        "start": {"type": "api-trigger", "links": [{"key": "each"}]},
+        "each": {
+            "type": "for-each-v2",
+            "concurrency": 100,
+            "config": {"items": {"$var": "$.input"}, "rootNodeKey": "body"},
+        },
+        "body": {"type": "transform-data", "config": {"output": {"n": {"$var": "$.input"}}}},
+    }
+}
+_FLOWS = {"chain": _steps(_CHAIN), "short": _steps(_SHORT), "fan-out": _FAN_OUT}
+
+
+async def measure_flows(bench: Bench) -> None:
+    """Note the milliseconds of a chain, short flows a second, and the seconds of a fan-out."""
+    platform, sample = bench.platform, await bench.sample("free")
+    settings = platform.settings
+    if bench.number == 0:
+        for key, spec in _FLOWS.items():
+            await add_element(settings, sample, "flow", key, spec)
+    with platform.running(platform.worker(settings, 2)):
+        async with open_submission(platform, settings) as submission:
+            await _ran(settings, [await _start(submission, sample, "chain", {"n": 0})])
+            chains = []
+            for _ in range(_CHAINS):
+                run = await _start(submission, sample, "chain", {"n": 1})
+                chains.append((await _ran(settings, [run]))[0] * 1000)
+            bench.note("flow_40_steps_ms", p50(chains))
+            wanted = [_request("short", {"n": 1})] * _SHORTS
+            began = monotonic()
+            answers = await submission.submit_many(sample.owners[0], "default", wanted)
+            await _ran(settings, [answer.run_id for answer in answers])  # type: ignore[union-attr] # an error has none, and fails here
+            bench.note("flow_3_steps_per_s", _SHORTS / (monotonic() - began))
+            run = await _start(submission, sample, "fan-out", list(range(_ITEMS)))
+            bench.note("fanout_10000_s", (await _ran(settings, [run]))[0])
+    await purge(platform)
+
+
+def _request(flow: str, given: Any) -> RunRequest:
+    return RunRequest(Selection(action=flow, kind="flow"), given)
+
+
+async def _start(submission: Submission, sample: Sample, flow: str, given: Any) -> UUID:
+    return (await submission.submit(sample.owners[0], _request(flow, given))).run_id
+
+
+async def _ran(settings: Settings, runs: Sequence[UUID]) -> list[float]:
+    """Return the seconds from each run's first claim to its end; RuntimeError if any failed."""
+    deadline = monotonic() + _PATIENCE
+    async with owner_connection(settings) as connection:
+        while True:
+            cursor = await connection.execute(
+                "SELECT status, extract(epoch FROM finished_at - started_at)::float8 AS took"
+                " FROM runs WHERE id = ANY(%s)",
+                (list(runs),),
+            )
+            rows = await cursor.fetchall()
+            states = {row["status"] for row in rows}
+            if states == {"completed"}:
+                return [row["took"] for row in rows]
+            if states & {"failed", "stopped"} or monotonic() > deadline:
+                raise RuntimeError(f"Not all of {len(runs)} flow runs completed: {states}.")
+            await asyncio.sleep(0.02)
