@@ -13,6 +13,7 @@ from runtime.actions.prepared import Prepared, Preparer
 from runtime.actions.retries import postponed
 from runtime.actions.schema import check_input
 from runtime.actions.target import Selection, find_target
+from runtime.activity.redact import redact
 from runtime.config.action_specs import Retry
 from runtime.config.specs.flows import NODE_ACTIONS, FlowNode
 from runtime.db import Database
@@ -88,9 +89,13 @@ class ActionNodes:
                 run.usage = prepared.cost_of_failure()
             raise
         finally:
-            run.logs = (prepared.logs or None) if prepared is not None else None
+            run.logs = self.clean(claim, prepared.logs) or None if prepared is not None else None
         run.outputs = [output]
         run.usage = prepared.cost(own.input, output)
+
+    def clean(self, claim: Claim, value: Any) -> Any:
+        """Return an error or a log without what the run's connections hold secret."""
+        return redact(value, None, list(self.secrets.get(claim.run_id, ())))
 
     async def _claim(
         self, claim: Claim, run: NodeRun, node: FlowNode, variables: Mapping[str, Any]
@@ -175,7 +180,7 @@ class ActionNodes:
         parks = attempt.claim.parks + (later.reason != "retry")
         run.attempt += later.reason == "retry"
         run.status, run.due_at, run.delay = "waiting", None, later.delay
-        run.calls, run.error = False, error.body()
+        run.calls, run.error = False, self.clean(claim, error.body())
         run.waiting = {"for": later.reason, "parks": parks}
         await self.node_records.write(claim, run)
         what = f"The node {run.node_key!r} is tried again later: {error.message}"

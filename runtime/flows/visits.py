@@ -76,6 +76,8 @@ class Visits:
         run.waiting = run.due_at = run.delay = None
         run.lasted = monotonic() - began
         if run.status == "failed":
+            # What an app said of its refusal may hold what it was sent.
+            run.error = self.actions.clean(self.claim, run.error)
             run.outputs = [{"error": run.error}] if node.on_error == "continue" else None
         await self._put_on_record(run)
         return _as_recorded(run, node)
