@@ -10,11 +10,14 @@ __all__ = ["ensure_partitions", "forget_expired_keys", "release_orphans"]
 _MONTHS = 2
 
 #: What a run reserved is settled in the statement that ends it; this is for what slipped through.
-#: A request that passes through has no run, and is over, whatever comes, before two minutes are.
+#: A request that passes through has no run, and is over, whatever comes, before two minutes are; a
+#: node of a flow reserves under an id that is made from its run's (UUIDv5), for an hour at most.
 _ORPHANS = """
 WITH gone AS (
     DELETE FROM reservations AS r
-    WHERE r.created_at < now() - interval '2 minutes' AND NOT EXISTS (
+    WHERE r.created_at < now() - CASE WHEN substr(r.run_id::text, 15, 1) = '5'
+            THEN interval '1 hour' ELSE interval '2 minutes' END
+        AND NOT EXISTS (
         SELECT FROM runs WHERE runs.id = r.run_id AND runs.status IN ('queued', 'running'))
     RETURNING r.limit_id, r.subject_id, r.slice, r.amount
 ), locked AS (

@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+from runtime.clock import monotonic
+from tests.samples import add_function
+from tests.waiting import eventually
+
 START: dict[str, Any] = {"type": "api-trigger", "links": [{"key": "a"}]}
 
 
@@ -238,3 +242,44 @@ async def test_no_endless_flows(flows, manager):
     assert changed.status_code == 200, changed.text
     ended = await flows.ended(await flows.start(key), "failed")
     assert ended["errors"]
+
+
+async def test_a_running_flow_is_stopped(flows, platform, workspace):
+    """Stopping ends the node that is just running, and nothing follows it."""
+    await add_function(platform, workspace.id, "long", config={"function": "sleep"})
+    run_long = {"action": {"key": "long"}, "input": {"seconds": 60}}
+    nodes = {
+        "start": START,
+        "a": {"type": "run-action", "config": run_long, "links": [{"key": "b"}]},
+        "b": step("too far"),
+    }
+    run = await flows.start(nodes)
+    await eventually(lambda: flows.runs(run, "a"))
+    began = monotonic()
+    answer = await flows.tenant.post(f"/flow-runs/{run}/stop")
+    assert answer.status_code == 200
+    await flows.ended(run, "stopped")
+    assert monotonic() - began < 2
+    assert (await flows.runs(run, "a"))[0]["status"] == "stopped"
+    assert await flows.runs(run, "b") == []
+
+
+async def test_a_run_is_started_once(flows):
+    """The same request twice under one key is one run; another request under it is refused."""
+    key = await flows.make({"start": START, "a": step(1)})
+    header = {"Idempotency-Key": "once"}
+    post = flows.tenant.post
+    first, again = [
+        await post(f"/flows/{key}/run", json={"input": 1}, headers=header) for _ in range(2)
+    ]
+    assert first.json()["id"] == again.json()["id"]
+    other = await post(f"/flows/{key}/run", json={"input": 2}, headers=header)
+    assert other.status_code in (409, 422)
+
+
+@pytest.mark.parametrize("body", [[], {"flowKey": 5}, {"flowKey": "none", "what": 1}, {}])
+async def test_bad_bodies_are_refused(flows, body):
+    """What no flow can be started by is answered with 400 and a reason."""
+    answer = await flows.tenant.post("/flow-runs", json=body)
+    assert answer.status_code == 400
+    assert answer.json()["message"]

@@ -23,11 +23,21 @@ async def tenant_id(acme):
     return uuid.UUID((await acme.get("/self")).json()["id"])
 
 
+@pytest.mark.parametrize(
+    ("run_id", "age", "left"),
+    [
+        (uuid.uuid4(), "3 minutes", 2),
+        (uuid.uuid4(), "1 minute", 5),
+        # A node of a flow may take as long as an action.
+        (uuid.uuid5(uuid.uuid4(), "node"), "55 minutes", 5),
+        (uuid.uuid5(uuid.uuid4(), "node"), "61 minutes", 2),
+    ],
+)
 async def test_what_an_ended_run_still_holds_is_given_back(
-    database, platform, workspace, tenant_id
+    database, platform, workspace, tenant_id, run_id, age, left
 ):
-    """A reservation whose run is not open any more leaves its slice and its window."""
-    limit_id, run_id = uuid.uuid4(), uuid.uuid4()
+    """A reservation whose run is not open any more leaves its slice and its window, in time."""
+    limit_id = uuid.uuid4()
     place = (limit_id, tenant_id, workspace.id, tenant_id)
     async with platform.owner() as owner:
         await owner.execute(
@@ -48,18 +58,19 @@ async def test_what_an_ended_run_still_holds_is_given_back(
         await owner.execute(
             "INSERT INTO reservations (limit_id, subject_id, workspace_id, tenant_id, run_id,"
             " resource, slice, amount, created_at)"
-            " VALUES (%s, %s, %s, %s, %s, 'coins', 7, 3, now() - interval '1 hour')",
-            (*place, run_id),
+            " VALUES (%s, %s, %s, %s, %s, 'coins', 7, 3, now() - %s::interval)",
+            (*place, run_id, age),
         )
 
     await release_orphans(database)
 
-    assert await platform.rows("SELECT FROM reservations WHERE run_id = %s", run_id) == []
+    held = await platform.rows("SELECT FROM reservations WHERE run_id = %s", run_id)
+    assert bool(held) == (left == 5)
     for table, column in (("credit_windows", "total"), ("credit_buckets", "amount")):
         (row,) = await platform.rows(
             f"SELECT {column} AS left_over FROM {table} WHERE limit_id = %s", limit_id
         )
-        assert row["left_over"] == 2
+        assert row["left_over"] == left
 
 
 async def test_expired_idempotency_keys_are_forgotten(database, platform, workspace, tenant_id):
