@@ -62,8 +62,9 @@ async def get_links(request: Request, caller: AnyCaller, services: ServicesHere)
 @router.post("/data-link-table-instance/links")
 async def post_link(request: Request, caller: AnyCaller, services: ServicesHere) -> Response:
     """Note that two records belong together; noted again, it stays one link."""
+    given = await json_object(request)
     table = await _table(request, caller, services)
-    link = parse(LinkBody, await json_object(request), BadRequestError, "The link")
+    link = parse(LinkBody, given, BadRequestError, "The link")
     async with services.database.transaction(caller.scope) as connection:
         row = await upsert_link(connection, table, link)
     return JsonAnswer(public_link(table, row), 201)
@@ -72,8 +73,9 @@ async def post_link(request: Request, caller: AnyCaller, services: ServicesHere)
 @router.delete("/data-link-table-instance/links")
 async def remove_link(request: Request, caller: AnyCaller, services: ServicesHere) -> Response:
     """Remove the link that the body names; `deleted` says whether there was one."""
+    given = await json_object(request)
     table = await _table(request, caller, services)
-    link = parse(LinkBody, await json_object(request), BadRequestError, "The link")
+    link = parse(LinkBody, given, BadRequestError, "The link")
     async with services.database.transaction(caller.scope) as connection:
         row = await delete_link(connection, table, link)
     return JsonAnswer({"deleted": row is not None})

@@ -361,13 +361,15 @@ async def post_decision(
     run_id: str,
     node_key: str,
     node_run: str,
-    decision: Literal["approve", "reject"],
+    decision: str,
     request: Request,
     caller: AnyCaller,
     services: ServicesHere,
 ) -> Response:
     """Approve or reject what an approval asks."""
     body = parse(_Decision, await json_object(request), BadRequestError, "the body")
+    if decision not in ("approve", "reject"):
+        raise NotFoundError("A decision is approve or reject.")
     row = await _find(caller, services, run_id)
     found = await _node_rows(caller, services, row["id"], node_key, node_run)
     said = {
