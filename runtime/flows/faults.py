@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from runtime.errors import ActionRunError, VesicleError
 
-__all__ = ["NodeFailedError", "SuspendedError", "earliest"]
+__all__ = ["NodeFailedError", "SupersededError", "SuspendedError", "earliest"]
 
 
 class NodeFailedError(ActionRunError):
@@ -31,6 +31,14 @@ class SuspendedError(Exception):
     what: str
     #: Whether it is tried again because of trouble, and not because the flow says so.
     is_trouble: bool = False
+
+
+class SupersededError(BaseException):
+    """The run is another worker's by now: nothing that is done here counts any more.
+
+    Not an Exception, so that no node takes it for its own failure; and not a CancelledError, which
+    a group of tasks would take for the end of one of them only.
+    """
 
 
 def earliest(waits: list[SuspendedError]) -> SuspendedError:

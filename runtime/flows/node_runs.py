@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from runtime import jsontext
 from runtime.batching import Batcher
 from runtime.credits.ledger import settle
 from runtime.db import Database, Query
+from runtime.flows.faults import SupersededError
 from runtime.runs.partitions import among
 from runtime.runs.states import Claim
 from runtime.tenancy import Scope
@@ -123,9 +123,9 @@ class NodeRecords:
         return {row["id"]: NodeRun(**row) for row in rows}
 
     async def write(self, claim: Claim, node: NodeRun) -> None:
-        """Put a node run on record as it is; CancelledError if the run is not ours any more."""
+        """Put a node run on record as it is; SupersededError if the run is not ours any more."""
         if not await self._writes.submit((claim, node)):
-            raise asyncio.CancelledError
+            raise SupersededError
 
     async def _write(self, written: Sequence[tuple[Claim, NodeRun]]) -> list[bool]:
         scope = Scope.worker(claim.owner for claim, _ in written)

@@ -19,7 +19,7 @@ from runtime.flows.actions import ActionNodes
 from runtime.flows.branches import Place, Walk
 from runtime.flows.children import Children
 from runtime.flows.definition import Definition, pin, unpin
-from runtime.flows.faults import NodeFailedError, SuspendedError
+from runtime.flows.faults import NodeFailedError, SupersededError, SuspendedError
 from runtime.flows.node_runs import NodeRecords, NodeRun, first_id
 from runtime.flows.visits import Visits
 from runtime.runs.states import Claim, Ending, Postponement
@@ -59,6 +59,8 @@ class Flows:
                 outputs = await walk.branch(_first(claim))
         except SuspendedError as wait:
             return _put_off(wait)
+        except SupersededError:
+            raise asyncio.CancelledError from None
         except NodeFailedError as failure:
             return _failed(failure, visits)
         except TimeoutError:
