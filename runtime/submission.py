@@ -31,7 +31,7 @@ from runtime.backlog import Backlogs
 from runtime.batching import Batcher
 from runtime.config.specs.flows import FlowSpec
 from runtime.db import Database
-from runtime.dispatch import Dispatch, Outgoing
+from runtime.dispatch import Dispatch
 from runtime.errors import IdempotencyConflictError, IdempotencyInProgressError, VesicleError
 from runtime.flows.control import triggered
 from runtime.flows.definition import pin, start_node
@@ -44,10 +44,11 @@ from runtime.runs.accept import (
     mark_unsent,
 )
 from runtime.runs.dead import mark_redriven, repeat_dead
+from runtime.runs.sending import outgoing
 from runtime.runs.states import NewRun
 from runtime.tenancy import Owner, Scope
 
-__all__ = ["Accepted", "RunRequest", "Submission", "outgoing"]
+__all__ = ["Accepted", "RunRequest", "Submission"]
 
 #: How long a request waits for another one that is just taking the same idempotency key.
 _KEY_WAIT = "2s"
@@ -306,13 +307,6 @@ class _Keys:
         ]
         if unused:
             await free_keys(connection, owner, unused)
-
-
-def outgoing(owner: Owner, run: NewRun) -> Outgoing:
-    """Return what the queue has to know of a run."""
-    return Outgoing(
-        run.id, owner, run.kind, run.queue, run.priority, run.connection_id, run.element_id
-    )
 
 
 def _scope(owner: Owner) -> Scope:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from psycopg.rows import DictRow
 
 from runtime.db import Database
-from runtime.dispatch import Dispatch, Outgoing
-from runtime.tenancy import Owner
+from runtime.dispatch import Dispatch
+from runtime.runs.sending import outgoing_row
 
 __all__ = ["send"]
 
@@ -30,19 +30,7 @@ async def send(
     if not rows:
         return
     spilled = await dispatch.send(
-        [
-            Outgoing(
-                row["id"],
-                Owner(row["workspace_id"], row["tenant_id"]),
-                row["kind"],
-                row["queue"],
-                row["priority"],
-                row["connection_id"],
-                row["element_id"],
-                max(0.0, row["delay"] or 0.0),
-            )
-            for row in rows
-        ],
+        [outgoing_row(row, delay=max(0.0, row["delay"] or 0.0)) for row in rows],
         refill=refill,
     )
     if spilled:

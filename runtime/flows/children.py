@@ -11,7 +11,7 @@ import uuid_utils.compat
 from runtime.actions.target import Selection, find_target
 from runtime.config.specs.flows import FlowNode
 from runtime.db import Database, Query
-from runtime.dispatch import Dispatch, Outgoing
+from runtime.dispatch import Dispatch
 from runtime.errors import ActionRunError, ConfigurationError
 from runtime.flows.definition import pin, start_node
 from runtime.flows.faults import SuspendedError
@@ -19,7 +19,8 @@ from runtime.flows.launch import launched
 from runtime.flows.node_runs import NodeRecords, NodeRun
 from runtime.flows.wake import note_signal, send_woken
 from runtime.runs.accept import insert_runs
-from runtime.runs.states import Claim, NewRun
+from runtime.runs.sending import outgoing
+from runtime.runs.states import Claim
 from runtime.tenancy import Scope
 
 __all__ = ["Children"]
@@ -90,16 +91,7 @@ class Children:
                 },
             )
             await insert_runs(connection, claim.owner, [new])
-        await self._send(claim, new)
-
-    async def _send(self, claim: Claim, run: NewRun) -> None:
-        await self.dispatch.send(
-            [
-                Outgoing(
-                    run.id, claim.owner, run.kind, run.queue, 0, run.connection_id, run.element_id
-                )
-            ]
-        )
+        await self.dispatch.send([outgoing(claim.owner, new)])
 
     async def tell_parent(self, claim: Claim) -> None:
         """Have the run that waits for this one go on."""

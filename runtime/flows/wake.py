@@ -7,8 +7,8 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from runtime.dispatch import Dispatch, Outgoing
-from runtime.tenancy import Owner
+from runtime.dispatch import Dispatch
+from runtime.runs.sending import outgoing_row
 
 __all__ = ["note_signal", "send_woken"]
 
@@ -34,16 +34,4 @@ async def send_woken(dispatch: Dispatch, row: DictRow | None) -> None:
         return
     # Its message may still lie in the queue until the time that does not matter any more.
     await dispatch.withdraw(row["queue"], [row["id"]])
-    await dispatch.send(
-        [
-            Outgoing(
-                row["id"],
-                Owner(row["workspace_id"], row["tenant_id"]),
-                row["kind"],
-                row["queue"],
-                row["priority"],
-                row["connection_id"],
-                row["element_id"],
-            )
-        ]
-    )
+    await dispatch.send([outgoing_row(row)])
