@@ -30,7 +30,7 @@ class Owner:
 
     def __hash__(self) -> int:
         """Return a hash, of which a run asks some twenty times: the tenant tells owners apart."""
-        return hash(self.tenant_id.int)
+        return hash(self.tenant_id)
 
 
 @dataclass(frozen=True, slots=True)

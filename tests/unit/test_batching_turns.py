@@ -84,6 +84,21 @@ async def test_what_comes_while_a_batch_is_under_way_is_collected(monkeypatch):
     assert recorded.batches == [["first"], ["a", "b"]]
 
 
+async def test_who_has_no_part_in_a_crowded_batch_does_not_wait_for_it(monkeypatch):
+    """The crowd itself waits; the two others share a batch beside it."""
+    monkeypatch.setattr(batching, "_LONG", 60.0)
+    recorded = Recorded()
+    batcher = Batcher(recorded.flush, largest=8, parallel=2, whose=lambda item: item[0])
+    crowd = [f"a{number}" for number in range(6)]
+    tasks = await _submitted(batcher, crowd)
+    tasks += await _submitted(batcher, ["a6", "g0", "h0"])
+    await _turns()
+    assert recorded.batches == [crowd, ["g0", "h0"]]
+    recorded.go.set()
+    await asyncio.gather(*tasks)
+    assert recorded.batches[2:] == [["a6"]]
+
+
 async def test_a_batch_that_takes_long_does_not_keep_the_next_one():
     """It may wait for a lock that has nothing to do with the others."""
     recorded = Recorded()
