@@ -15,6 +15,7 @@ from runtime.dispatch import Dispatch
 from runtime.health import serve_health
 from runtime.keys import load_root_key
 from runtime.lanes.client import connect
+from runtime.memory import settle
 from runtime.redis_check import warn_if_evicting
 from runtime.settings import Settings
 from runtime.stamps import MessageStamps
@@ -85,6 +86,7 @@ async def run_scheduler(settings: Settings) -> None:
             )
         )
         await warn_if_evicting(redis)
+        settle()
         for seconds, duty in (
             (2.0, again.relay),
             (2.0, lambda: sync_caps(database, redis)),

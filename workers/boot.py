@@ -6,7 +6,7 @@ Importing it reads the settings and the keys, and connects to nothing yet.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from dramatiq import MessageProxy, Middleware
@@ -15,6 +15,7 @@ from runtime import logs, metrics
 from runtime.credentials.vault import load_vault
 from runtime.keys import load_root_key
 from runtime.lanes.messages import QueuedMessage
+from runtime.memory import settle
 from runtime.settings import Settings, settings
 from runtime.stamps import MessageStamps
 from workers.actors import declare_actors
@@ -50,8 +51,13 @@ class DeadLetters(Middleware):
         )
 
 
-def assemble(config: Settings) -> tuple[LaneBroker, WorkerProcess]:
-    """Return the broker with its actors, and the process in which they run."""
+def assemble(
+    config: Settings, *, opened: Callable[[], None] = lambda: None
+) -> tuple[LaneBroker, WorkerProcess]:
+    """Return the broker with its actors, and the process in which they run.
+
+    `opened` is called once all that runs need is there, before the first one.
+    """
     root = load_root_key(config)
     process = WorkerProcess(config, root, load_vault(config))
 
@@ -64,6 +70,7 @@ def assemble(config: Settings) -> tuple[LaneBroker, WorkerProcess]:
         async with contextlib.AsyncExitStack() as stack:
             metrics.watch_slots(config.slots, lambda: consumer.in_flight)
             await stack.enter_async_context(process.open(lambda: consumer.ready, consumer.workload))
+            opened()
             yield
 
     made = build_broker(
@@ -81,7 +88,7 @@ def __getattr__(name: str) -> LaneBroker:
     # Built when dramatiq asks for it, so that tests can import this module without a server.
     if name == "broker":
         logs.configure(settings())
-        made, _ = assemble(settings())
+        made, _ = assemble(settings(), opened=settle)
         globals()["broker"] = made
         return made
     raise AttributeError(name)
