@@ -13,6 +13,7 @@ from runtime.actions.connected import Connected, load_connected
 from runtime.actions.data_records_elements import complete
 from runtime.actions.data_records_run import is_repeatable_action
 from runtime.actions.data_records_schema import default_output_schema
+from runtime.actions.lookups import creates_by_lookup
 from runtime.actions.your_app import YourApp, load_your_app
 from runtime.cache import Cache
 from runtime.config.action_specs import YourAppRequestAction
@@ -95,13 +96,17 @@ class Prepared:
         if action.safe_to_repeat is not None:
             return bool(action.safe_to_repeat)
         if isinstance(action, DataLinkAction):
-            return True  # done again, they come to the same
-        if isinstance(action, ConnectorOperationAction | DataAction):
+            harmless = True  # done again, they come to the same
+        elif isinstance(action, ConnectorOperationAction | DataAction):
             connected = self.connected
-            return connected is None or is_repeatable_action(action, connected.definition)
-        if isinstance(action, ApiRequestAction | HttpRequestAction | YourAppRequestAction):
-            return action.idempotency is not None or action.config.request.method in _IDEMPOTENT
-        return False
+            harmless = connected is None or is_repeatable_action(action, connected.definition)
+        elif isinstance(action, ApiRequestAction | HttpRequestAction | YourAppRequestAction):
+            method = action.config.request.method
+            known = isinstance(method, str) and method in _IDEMPOTENT
+            harmless = action.idempotency is not None or known
+        else:
+            return False
+        return harmless and not creates_by_lookup(action.config, action.output_mapping)
 
     def variables(self, given: Any) -> dict[str, Any]:
         """Return what the action's formulas can see."""

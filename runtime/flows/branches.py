@@ -19,6 +19,7 @@ from runtime.errors import VesicleError
 from runtime.flows.definition import Definition
 from runtime.flows.faults import NodeFailedError, SuspendedError, earliest
 from runtime.flows.node_runs import NodeRun, child_id
+from runtime.formulas import computed
 
 __all__ = ["CONCURRENCY", "Place", "Visit", "Walk", "side_by_side"]
 
@@ -64,7 +65,7 @@ class Walk:
             outputs = run.outputs or []
             if not node.links:
                 return outputs
-            following = list(self._following(place, node, run, outputs))
+            following = await self._leads(place, node, run, outputs)
             if len(following) != 1:
                 break
             place = following[0]
@@ -76,6 +77,11 @@ class Walk:
 
     def _at(self, place: Place) -> Callable[[], Awaitable[list[Any]]]:
         return lambda: self.branch(place)
+
+    async def _leads(
+        self, place: Place, node: FlowNode, run: NodeRun, outputs: list[Any]
+    ) -> list[Place]:
+        return await computed(lambda: list(self._following(place, node, run, outputs)))
 
     def _following(
         self, place: Place, node: FlowNode, run: NodeRun, outputs: list[Any]

@@ -22,6 +22,7 @@ from runtime.flows.definition import Definition, pin, unpin
 from runtime.flows.faults import NodeFailedError, SupersededError, SuspendedError
 from runtime.flows.node_runs import NodeRecords, NodeRun, first_id
 from runtime.flows.visits import Visits
+from runtime.formulas import answering
 from runtime.runs.states import Claim, Ending, Postponement
 from runtime.tenancy import Scope
 
@@ -55,8 +56,10 @@ class Flows:
         walk = Walk(definition, _variables(claim, prepared, definition), visits.visit)
         limit = asyncio.timeout(_LONGEST)
         try:
-            async with limit:
-                outputs = await walk.branch(_first(claim))
+            # What is computed between the nodes looks things up, and creates nothing.
+            with answering(self.actions.performer.desk(claim, prepared, None)):
+                async with limit:
+                    outputs = await walk.branch(_first(claim))
         except SuspendedError as wait:
             return _put_off(wait)
         except SupersededError:

@@ -27,6 +27,7 @@ from runtime.flows.branches import CONCURRENCY, Place, Walk, side_by_side
 from runtime.flows.children import Children
 from runtime.flows.faults import NodeFailedError, SuspendedError
 from runtime.flows.node_runs import NodeRecords, NodeRun, child_id
+from runtime.formulas import computed
 from runtime.runs.states import Claim
 
 __all__ = ["Visits"]
@@ -95,17 +96,21 @@ class Visits:
         variables = {**walk.variables, **(place.seen or {}), "input": place.given}
         if node.type in TRIGGERS:
             given = control.triggered(node, place.given)
-            passed = control.passes(node, {**variables, "input": given}, where)
+            around = {**variables, "input": given}
+            passed = await computed(lambda: control.passes(node, around, where))
             run.outputs = [given] if passed else []
             return
         match node.type:
             case "filter":
-                passed = control.passes(node, variables, where)
+                passed = await computed(lambda: control.passes(node, variables, where))
                 run.outputs = [place.given] if passed else []
             case "branch":
                 run.outputs = [place.given]
             case "transform-data":
-                run.outputs = [evaluated(node.config.get("output"), variables, f"{where}/output")]
+                output = node.config.get("output")
+                run.outputs = [
+                    await computed(lambda: evaluated(output, variables, f"{where}/output"))
+                ]
             case "for-each-v2":
                 run.outputs = [await self._for_each(place, node, walk, variables, where)]
             case "wait":
@@ -117,7 +122,8 @@ class Visits:
             case "run-flow":
                 given = place.given
                 if "input" in node.config:
-                    given = evaluated(node.config["input"], variables, f"{where}/input")
+                    asked = node.config["input"]
+                    given = await computed(lambda: evaluated(asked, variables, f"{where}/input"))
                 run.outputs = [await self.children.ended(self.claim, run, node, given)]
             case _:
                 await self.actions.perform(self.claim, run, node, variables)
@@ -125,7 +131,7 @@ class Visits:
     async def _for_each(
         self, place: Place, node: FlowNode, walk: Walk, variables: Mapping[str, Any], where: str
     ) -> list[Any]:
-        items = control.items_of(node, variables, where)
+        items = await computed(lambda: control.items_of(node, variables, where))
         root = node.config.get("rootNodeKey")
         if not isinstance(root, str) or root not in walk.definition.nodes:
             raise ConfigurationError(
@@ -143,7 +149,7 @@ class Visits:
     async def _wait(self, run: NodeRun, what: dict[str, Any], seconds: Any) -> bool:
         """Return whether a signal came, or False at the end of the wait."""
         if run.status != "waiting":
-            run.delay = seconds()
+            run.delay = await computed(seconds)
             run.status, run.waiting = "waiting", what
             await self.records.write(self.claim, run)
         if run.signal is not None:
@@ -166,10 +172,12 @@ class Visits:
             return control.wait_of(limit, variables, where)
 
         if node.type == "approval":
-            message = evaluated(config.get("message"), variables, f"{where}/message")
+            asked = config.get("message")
+            message = await computed(lambda: evaluated(asked, variables, f"{where}/message"))
             what = {"for": "approval", "message": message}
         else:
-            event = evaluated(config.get("event"), variables, f"{where}/event")
+            asked = config.get("event")
+            event = await computed(lambda: evaluated(asked, variables, f"{where}/event"))
             if not isinstance(event, str) or not event:
                 raise ConfigurationError(
                     f"{where}/event names no event.", data={"path": f"{where}/event"}
