@@ -58,8 +58,8 @@ WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id BETWEEN %(first_id)s::uuid AND %(last
 ON CONFLICT (run_id, id) DO UPDATE SET status = excluded.status, outputs = excluded.outputs,
     output_sizes = excluded.output_sizes, error = excluded.error, logs = excluded.logs,
     usage = excluded.usage, attempt = excluded.attempt, called_at = excluded.called_at,
-    waiting = excluded.waiting, due_at = excluded.due_at, child_id = coalesce(excluded.child_id, n.child_id),
-    finished_at = excluded.finished_at
+    waiting = excluded.waiting, due_at = excluded.due_at,
+    child_id = coalesce(excluded.child_id, n.child_id), finished_at = excluded.finished_at
 RETURNING run_id, id
 """
 
