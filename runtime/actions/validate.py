@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from runtime.actions.flow_check import faults_of_flow
 from runtime.actions.operations_check import DATA_TEMPLATES, formulas_of
 from runtime.actions.schema import check_schema
 from runtime.config.action_specs import ACTION_TYPES
@@ -76,7 +77,9 @@ def check_spec(kind: str, spec: dict[str, Any], what: str) -> Any:
         for path, formula in formulas_of(parsed):
             faults += _faults(check if _may_ask(path) else _without_lookups, formula, path)
     elif kind == "flow":
-        faults += _faults_of_flow(spec)
+        faults += _faults_of_nodes(spec)
+        # Where a schema is out of order itself, what it says of others is no use.
+        faults += [] if faults else faults_of_flow(parsed)
     else:
         examine = _without_lookups if kind == "app-event-type" else check
         faults += _faults_at(spec, _FORMULAS.get(kind, ()), examine)
@@ -111,7 +114,7 @@ def _faults_of_action(spec: dict[str, Any]) -> Iterator[dict[str, str]]:
         yield from _faults(check_schema, _at(spec, path), path)
 
 
-def _faults_of_flow(spec: dict[str, Any]) -> Iterator[dict[str, str]]:
+def _faults_of_nodes(spec: dict[str, Any]) -> Iterator[dict[str, str]]:
     yield from _faults(check_schema, spec.get("parametersSchema"), "/parametersSchema")
     for key, node in (spec.get("nodes") or {}).items():
         for at, link in enumerate(node.get("links") or ()):

@@ -19,6 +19,7 @@ from runtime.api.element_record import (
     stored_record,
     without_envelope,
 )
+from runtime.api.flow_state import with_references
 from runtime.api.integration_parameters import Divided, divide, seal
 from runtime.api.same_transaction import connection_of
 from runtime.api.selectors import Asked
@@ -177,7 +178,10 @@ async def record_of(
 ) -> Record:
     """Return an element as the API shows it to a caller."""
     keys = await integrations_of(session, integrations_in(located))
-    return effective_record(located, viewer_of(caller), keys, explain=explain)
+    record = effective_record(located, viewer_of(caller), keys, explain=explain)
+    if located.kind.name == "flow" and not located.is_archived:
+        record = await with_references(session, located, record)
+    return record
 
 
 async def with_secrets(

@@ -23,7 +23,7 @@ from runtime.config.specs.data import (
     FieldMappingSpec,
 )
 from runtime.config.specs.events import AppEventTypeSpec
-from runtime.config.specs.flows import FlowSpec
+from runtime.config.specs.flows import parse_flow
 from runtime.config.specs.packages import PackageSpec
 from runtime.connectors.definition import parse_connector
 from runtime.errors import ConfigurationError, NotFoundError
@@ -101,7 +101,7 @@ KINDS: dict[str, Kind] = {
         _kind("external-app", _CATALOGUE, ExternalAppSpec),
         _kind("data-source", _EVERYWHERE, DataSourceSpec, _ALL),
         _kind("field-mapping", _EVERYWHERE, FieldMappingSpec, _ALL),
-        _kind("flow", _EVERYWHERE, FlowSpec, _ALL),
+        Kind("flow", "flows", "flow", _EVERYWHERE, parse_flow, _ALL),
         _kind("app-data-schema", _WORKSPACE, AppDataSchemaSpec),
         _kind("data-link-table", _WORKSPACE, DataLinkTableSpec),
         _kind("app-event-type", _WORKSPACE, AppEventTypeSpec),

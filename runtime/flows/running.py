@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -20,7 +18,7 @@ from runtime.flows.branches import Place, Walk
 from runtime.flows.children import Children
 from runtime.flows.definition import Definition, pin, unpin
 from runtime.flows.faults import NodeFailedError, SupersededError, SuspendedError
-from runtime.flows.node_runs import NodeRecords, NodeRun, first_id
+from runtime.flows.node_runs import NodeRecords, first_id
 from runtime.flows.visits import Visits
 from runtime.formulas import answering
 from runtime.runs.states import Claim, Ending, Postponement
@@ -72,7 +70,7 @@ class Flows:
             late = RunTimedOutError(f"The flow ran for longer than its {_LONGEST:g} s.")
             return _failed(late, visits)
         output = outputs[0] if len(outputs) == 1 else outputs
-        return Ending(status="completed", output=output, usage=_usage(visits.runs))
+        return Ending(status="completed", output=output, usage=_usage(visits))
 
     def secrets(self, claim: Claim) -> set[str]:
         """Return what the nodes' connections hold secret, and forget it."""
@@ -115,7 +113,7 @@ def _variables(claim: Claim, prepared: Prepared, definition: Definition) -> dict
 
 
 def _failed(error: VesicleError, visits: Visits) -> Ending:
-    usage = _usage(visits.runs)
+    usage = _usage(visits)
     return Ending(status="failed", error=error.body(), dead_reason="failed", usage=usage)
 
 
@@ -125,10 +123,5 @@ def _put_off(wait: SuspendedError) -> Postponement:
     return Postponement("trouble" if wait.is_trouble else "waiting", delay, error)
 
 
-def _usage(runs: Mapping[UUID, NodeRun]) -> dict[str, float]:
-    total: dict[str, float] = defaultdict(float)
-    total[_FLOW_RUNS] = 1.0
-    for run in runs.values():
-        for resource, units in (run.usage or {}).items():
-            total[resource] += units
-    return dict(total)
+def _usage(visits: Visits) -> dict[str, float]:
+    return {_FLOW_RUNS: 1.0, **{name: units for name, units in visits.usage.items() if units}}

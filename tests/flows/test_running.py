@@ -191,7 +191,8 @@ async def test_node_runs_are_on_record(flows):
     run = await flows.start({"start": START, "a": step({"n": 1})}, 5)
     await flows.ended(run)
     (ran,) = await flows.runs(run, "a")
-    assert (ran["status"], ran["input"], ran["outputs"]) == ("completed", 5, [{"n": 1}])
+    assert (ran["status"], ran["input"]) == ("completed", 5)
+    assert [output["data"] for output in ran["outputs"]] == [{"n": 1}]
     path = f"/flow-runs/{run}/nodes/a"
     assert (await flows.tenant.get(f"{path}/runs/{ran['id']}")).json() == ran
     listed = (await flows.tenant.get(f"{path}/runs/cursor=0")).json()
