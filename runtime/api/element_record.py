@@ -26,6 +26,11 @@ _READ_ONLY = frozenset(
 #: What says where an element stands, and is decided when it is made.
 FIXED = ("key", "integrationId", "integrationKey", "connectionId", "tenantId", "parentId")
 
+#: Kind and revision -> `{state, errors}`: a revision never comes again with other contents. To look
+#: at an action anew takes 0.2 ms, half of what it takes to list it.
+_states: dict[tuple[str, str], dict[str, Any]] = {}
+_MOST_STATES = 20_000
+
 Keys = Mapping[UUID, tuple[str, str | None]]
 
 
@@ -50,7 +55,7 @@ def effective_record(
         "revision": found.revision,
         "isCustomized": any(layer.is_patch for layer in found.layers),
         "isReadOnly": _is_read_only(located, caller),
-        **_state(located.kind, found.spec, found.key),
+        **_state(located.kind, found.spec, found.key, found.revision),
         "createdAt": located.row(found.id).created_at,
         "updatedAt": max(row.updated_at for row in rows),
         "archivedAt": None,
@@ -73,7 +78,9 @@ def effective_record(
 def stored_record(located: Located, row: Element, caller: Viewer, keys: Keys) -> dict[str, Any]:
     """Return one row as it is stored: for a customisation, its merge patch."""
     is_patch = row.parent_id is not None
-    state = {"state": "READY", "errors": []}
+    state: dict[str, Any] = {"state": "READY", "errors": []}
+    if not is_patch:
+        state = _state(located.kind, row.spec, row.key, f"{row.id}:{row.revision}")
     return {
         **row.spec,
         **_place(row, keys),
@@ -82,7 +89,11 @@ def stored_record(located: Located, row: Element, caller: Viewer, keys: Keys) ->
         "revision": row.revision,
         "isCustomized": is_patch,
         "isReadOnly": _is_read_only(located, caller) or row.tenant_id != caller.tenant_id,
-        **(state if is_patch else _state(located.kind, row.spec, row.key)),
+        **(
+            state
+            if is_patch
+            else _state(located.kind, row.spec, row.key, f"{row.id}:{row.revision}")
+        ),
         "createdAt": row.created_at,
         "updatedAt": row.updated_at,
         "archivedAt": row.archived_at,
@@ -127,7 +138,18 @@ def _place(row: Element, keys: Keys) -> dict[str, Any]:
     }
 
 
-def _state(kind: Kind, spec: dict[str, Any], key: str) -> dict[str, Any]:
+def _state(kind: Kind, spec: dict[str, Any], key: str, revision: str) -> dict[str, Any]:
+    """Return whether a specification can be used; that is found out once for each revision."""
+    known = _states.get((kind.name, revision))
+    if known is None:
+        known = _examined(kind, spec, key)
+        if len(_states) >= _MOST_STATES:
+            _states.clear()
+        _states[(kind.name, revision)] = known
+    return known
+
+
+def _examined(kind: Kind, spec: dict[str, Any], key: str) -> dict[str, Any]:
     try:
         check_spec(kind.name, spec, f"The {kind.singular} {key}")
     except ConfigurationError as invalid:
