@@ -39,7 +39,7 @@ class Layout:
 
 def lay_out(graph: Graph, widths: Mapping[str, float]) -> Layout:
     """Return the places of a graph without circles; `widths` has the pixels of each node."""
-    row_of: dict[Spot, int] = {**_rows_of(graph)}
+    row_of = _rows_of(graph)
     rows: list[list[Spot]] = [[] for _ in range(max(row_of.values(), default=-1) + 1)]
     for each in graph.vertices:
         rows[row_of[each.key]].append(each.key)
@@ -61,7 +61,7 @@ def lay_out(graph: Graph, widths: Mapping[str, float]) -> Layout:
     return layout
 
 
-def _rows_of(graph: Graph) -> dict[str, int]:
+def _rows_of(graph: Graph) -> dict[Spot, int]:
     """Return the row of each node: below all that lead to it, and below the body of a for-each."""
     following: dict[str, set[str]] = defaultdict(set)
     for edge in graph.edges:
@@ -77,7 +77,7 @@ def _rows_of(graph: Graph) -> dict[str, int]:
             if not body & set().union(*(_reached(key, following) for key in after), set()):
                 for key in after:
                     before[key] |= body
-    found: dict[str, int] = {}
+    found: dict[Spot, int] = {}
     for each in graph.vertices:
         _deepen(each.key, before, found)
     return found
@@ -87,7 +87,7 @@ def _follows(other: Edge, body: Edge) -> bool:
     return other.source == body.source and not other.is_body
 
 
-def _deepen(key: str, before: Mapping[str, Iterable[str]], found: dict[str, int]) -> None:
+def _deepen(key: str, before: Mapping[str, Iterable[str]], found: dict[Spot, int]) -> None:
     waiting = [key]
     while waiting:
         key = waiting[-1]
