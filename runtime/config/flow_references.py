@@ -1,7 +1,7 @@
 """What the nodes of a flow name by key: actions, other flows, data sources and the like.
 
 What is named may come later, such as when a package is installed piece by piece, so that a key
-which nothing has yet is no reason to refuse a flow: it is part of what the flow shows as its errors.
+which nothing has yet is no reason to refuse a flow: it is among what the flow shows as its errors.
 """
 
 from __future__ import annotations

@@ -127,6 +127,14 @@ ASKS: dict[str, list[Ask]] = {
     "POST /flows/{selector}/run": [Ask("/flows/{flow}/run", {})],
     "POST /flow-runs/repeat": [Ask("/flow-runs/repeat", {"ids": ["{flow_run}"]}, lists=True)],
     "GET /flow-runs/{run_id}": [Ask("/flow-runs/{flow_run}")],
+    "GET /flow-runs/{run_id}/graph": [
+        Ask("/flow-runs/{flow_run}/graph"),
+        Ask("/flow-runs/{flow_run}/graph?format=svg"),
+    ],
+    "GET /flows/{selector}/graph": [
+        Ask("/flows/{flow}/graph"),
+        Ask("/flows/{flow}/graph?format=mermaid"),
+    ],
     "GET /flow-runs/{run_id}/output": [Ask("/flow-runs/{flow_run}/output")],
     "GET /flow-runs/{run_id}/nodes/{node_key}/runs": [Ask(f"{_START}/runs")],
     "GET /flow-runs/{run_id}/nodes/{node_key}/runs/{node_run}": [

@@ -16,6 +16,7 @@ from runtime.validation import parse
 
 __all__ = [
     "NODE_ACTIONS",
+    "NODE_TYPES",
     "TRIGGERS",
     "FlowLink",
     "FlowNode",
@@ -46,7 +47,7 @@ NODE_ACTIONS = {
     "search-data-records": "search-data-record",
     "lookup-data-record": "match-data-record",
 }
-_TYPES = frozenset((*TRIGGERS, *_STEPS))
+NODE_TYPES = frozenset((*TRIGGERS, *_STEPS))
 
 _KEY = re.compile(r"[^/\x00-\x1f]{1,100}")
 _KEY_RULE = "a node's key has 1 to 100 characters, and no slash"
@@ -86,8 +87,10 @@ class FlowNode(_Part):
 
     @model_validator(mode="after")
     def _is_known(self) -> Self:
-        if self.type not in _TYPES:
-            raise ValueError(f"{self.type[:100]!r} is no type of node: {', '.join(sorted(_TYPES))}")
+        if self.type not in NODE_TYPES:
+            raise ValueError(
+                f"{self.type[:100]!r} is no type of node: {', '.join(sorted(NODE_TYPES))}"
+            )
         return self
 
     def followers(self, here: str = "") -> Iterator[tuple[str, str]]:
