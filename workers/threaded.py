@@ -30,8 +30,8 @@ __all__ = ["build_threaded_stack"]
 
 #: Milliseconds after which a message that met trouble comes again.
 _TROUBLE = 1000
-#: Seconds in which what runs need has to be open, and closed at the end.
-_PATIENCE = 60.0
+#: Seconds after which what could not be opened is tried again, and in which it has to be closed.
+_RESTART, _PATIENCE = 2.0, 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -54,16 +54,10 @@ class ProcessHost(Middleware):
         self._life: concurrent.futures.Future[None] | None = None
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002 - dramatiq's signature
-        """Open, and return when it is open. Until then messages are put off by their actor."""
+        """Begin to open; until that is done, actors put their messages off."""
         thread = get_event_loop_thread()
         assert thread is not None  # noqa: S101 - AsyncIO stands before us
-        is_open: concurrent.futures.Future[None] = concurrent.futures.Future()
-        self._life = asyncio.run_coroutine_threadsafe(self._live(is_open), thread.loop)
-        concurrent.futures.wait(
-            [is_open, self._life], timeout=_PATIENCE, return_when="FIRST_COMPLETED"
-        )
-        if self._life.done():
-            self._life.result()
+        self._life = asyncio.run_coroutine_threadsafe(self._live(), thread.loop)
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002 - dramatiq's signature
         """Close, after the last message and before the loop stops."""
@@ -72,15 +66,20 @@ class ProcessHost(Middleware):
             thread.loop.call_soon_threadsafe(self._closing.set)
             concurrent.futures.wait([self._life], timeout=_PATIENCE)
 
-    async def _live(self, is_open: concurrent.futures.Future[None]) -> None:
+    async def _live(self) -> None:
         # Threads bound what is under way; nobody asks this workload for room.
         slots = self._process.settings.slots
         workload = Workload(most=slots, considerate=slots, eased=lambda: None)
-        async with self._process.open(lambda: not self._closing.is_set(), workload):
-            self._opened()
-            is_open.set_result(None)
-            await self._closing.wait()
-        self._process.execution = None
+        while not self._closing.is_set():
+            try:
+                async with self._process.open(lambda: not self._closing.is_set(), workload):
+                    self._opened()
+                    await self._closing.wait()
+            except Exception:
+                log.exception("worker could not open", again_in=_RESTART)
+                await asyncio.sleep(_RESTART)
+            finally:
+                self._process.execution = None
 
 
 class Again(Middleware):
