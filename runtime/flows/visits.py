@@ -55,6 +55,8 @@ class Visits:
     usage: Counter[str] = field(default_factory=Counter)
     #: Seconds that nodes have taken, those that went on side by side added up.
     worked: float = 0.0
+    #: Whether a result was added to what was on record.
+    is_further: bool = False
 
     def __post_init__(self) -> None:
         """Count what is on record."""
@@ -91,6 +93,9 @@ class Visits:
             run.output_sizes = None
             _measure(run)
         await self._put_on_record(run)
+        if self.claim.takeovers and not self.is_further:
+            self.is_further = True
+            await self.records.note_progress(self.claim)
         self.usage.update(run.usage or {})
         return _as_recorded(run, node)
 
