@@ -95,7 +95,9 @@ class WorkerProcess:
                     database,
                     node_records,
                     ActionNodes(database, preparer, performer, records, node_records, workload),
-                    Children(database, Dispatch(redis, MessageStamps(self.root)), node_records),
+                    Children(
+                        database, redis, Dispatch(redis, MessageStamps(self.root)), node_records
+                    ),
                 ),
                 preparer=preparer,
                 performer=performer,
