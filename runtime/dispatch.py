@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from runtime.clock import now
 from runtime.lanes.client import TROUBLE, Lanes
-from runtime.lanes.control import spill
+from runtime.lanes.control import charge, spill
 from runtime.lanes.messages import QueuedMessage
 from runtime.lanes.operations import BATCH_LIMIT, enqueue, remove
 from runtime.rabbitmq import Carrier
@@ -99,6 +99,14 @@ class Dispatch:
             # The scheduler finds them when it looks for lanes that nobody spoke of.
             log.warning("dispatch.not_spilled", error=type(error).__name__)
 
+    async def charge(self, owner: Owner, queue: str, seconds: float) -> None:
+        """Charge a tenant's lane for work that went on beside that of its messages."""
+        operation = charge(str(owner.workspace_id), str(owner.tenant_id), seconds)
+        try:
+            await self._lanes[queue].run(operation)
+        except TROUBLE as error:
+            log.warning("dispatch.not_charged", error=type(error).__name__)
+
     async def withdraw(self, queue: str, run_ids: Sequence[UUID]) -> None:
         """Take messages of runs that have ended out of their queue, as far as nobody has them."""
         try:
@@ -138,7 +146,7 @@ class Dispatch:
             orjson.dumps(self._message(run).asdict()),
             delay=_milliseconds(run),
             priority=run.priority,
-            connection=str(run.connection_id or ""),
+            connection=_connection_name(run),
             # With its workspace: a public action has one id in all of them, and caps do not.
             element=f"{workspace}/{run.element_id}" if run.element_id else "",
         )
@@ -146,3 +154,10 @@ class Dispatch:
 
 def _milliseconds(run: Outgoing) -> int:
     return max(0, math.ceil(run.delay * 1000))
+
+
+def _connection_name(run: Outgoing) -> str:
+    """Return what caps count a run's connection by; a flow run counts for two kinds of cap."""
+    if run.connection_id is None:
+        return ""
+    return f"flow/{run.connection_id}" if run.kind == "flow" else str(run.connection_id)

@@ -97,7 +97,7 @@ class WorkerProcess:
                     database,
                     node_records,
                     ActionNodes(database, preparer, performer, records, node_records, workload),
-                    Children(database, dispatch, node_records),
+                    Children(database, redis, dispatch, node_records),
                 ),
                 preparer=preparer,
                 performer=performer,

@@ -24,7 +24,7 @@ _PATIENCE = 60.0
 
 
 def dbos_steps(platform: Platform, python: Path, chains: int, steps: int) -> list[float]:
-    """Return the milliseconds of each chain on DBOS, its results in our PostgreSQL server."""
+    """Return the seconds of each chain on DBOS, its results in our PostgreSQL server."""
     return _measured(
         [python, _HERE / "dbos_steps.py", str(chains), str(steps)],
         {"QUEUE_URL": platform.peer_urls["dbos"]},
@@ -32,7 +32,7 @@ def dbos_steps(platform: Platform, python: Path, chains: int, steps: int) -> lis
 
 
 def temporal_steps(platform: Platform, python: Path, chains: int, steps: int) -> list[float]:
-    """Return the milliseconds of each chain on a Temporal dev server with a database file."""
+    """Return the seconds of each chain on a Temporal dev server with a database file."""
     with tempfile.TemporaryDirectory(dir=platform.home) as folder:
         port = choose_port()
         server = Child(
@@ -60,8 +60,8 @@ def _measured(command: Sequence[str | Path], more: dict[str, str]) -> list[float
         stdout=subprocess.PIPE,
         timeout=10 * _PATIENCE,
     ).stdout
-    milliseconds: list[float] = orjson.loads(told.splitlines()[-1])
-    return milliseconds
+    seconds: list[float] = orjson.loads(told.splitlines()[-1])
+    return seconds
 
 
 def _wait_for(port: int) -> None:

@@ -168,6 +168,16 @@ class NodeRecords:
         if not ours:
             raise SupersededError
 
+    async def note_progress(self, claim: Claim) -> None:
+        """Forget how many workers died over a run in a row: this one has got further with it."""
+        await self._database.ask(
+            Scope.worker([claim.owner]),
+            Query(
+                "UPDATE runs SET takeovers = 0 WHERE id = %s AND lease_token = %s",
+                (claim.run_id, claim.lease_token),
+            ),
+        )
+
     async def _write(self, written: Sequence[tuple[Claim, NodeRun]]) -> list[bool]:
         scope = Scope.worker(claim.owner for claim, _ in written)
         rows = jsontext.dumps([_row(claim, node) for claim, node in written])

@@ -56,6 +56,8 @@ class Visits:
     usage: Counter[str] = field(default_factory=Counter)
     #: Seconds that nodes have taken, those that went on side by side added up.
     worked: float = 0.0
+    #: Whether a result was added to what was on record.
+    is_further: bool = False
 
     def __post_init__(self) -> None:
         """Count what is on record."""
@@ -79,6 +81,28 @@ class Visits:
         run.input, run.output_number, run.input_size = place.given, place.number, place.size
         began = monotonic()
         try:
+            await self._attempt(run, place, node, walk)
+        finally:
+            run.lasted = monotonic() - began
+            if node.type not in _GATHERERS:
+                self.worked += run.lasted
+        run.waiting = run.due_at = run.delay = None
+        if run.status == "failed":
+            # What an app said of its refusal may hold what it was sent.
+            run.error = self.actions.clean(self.claim, run.error)
+            run.outputs = [{"error": run.error}] if node.on_error == "continue" else None
+            run.output_sizes = None
+            _measure(run)
+        await self._put_on_record(run)
+        if self.claim.takeovers and not self.is_further:
+            self.is_further = True
+            await self.records.note_progress(self.claim)
+        self.usage.update(run.usage or {})
+        return _as_recorded(run, node)
+
+    async def _attempt(self, run: NodeRun, place: Place, node: FlowNode, walk: Walk) -> None:
+        """Do it; what goes wrong is the node run's failure. Raises SuspendedError."""
+        try:
             place = replace(place, given=control.checked_input(node, place.given))
             await self._do(run, place, node, walk)
             run.status = "completed" if run.outputs else "skipped"
@@ -92,19 +116,6 @@ class Visits:
                 raise
             log.exception("node.crashed", error=type(error).__name__, node=place.node_key)
             run.status, run.error = "failed", InternalError().body()
-        run.waiting = run.due_at = run.delay = None
-        run.lasted = monotonic() - began
-        if node.type not in _GATHERERS:
-            self.worked += run.lasted
-        if run.status == "failed":
-            # What an app said of its refusal may hold what it was sent.
-            run.error = self.actions.clean(self.claim, run.error)
-            run.outputs = [{"error": run.error}] if node.on_error == "continue" else None
-            run.output_sizes = None
-            _measure(run)
-        await self._put_on_record(run)
-        self.usage.update(run.usage or {})
-        return _as_recorded(run, node)
 
     async def _put_on_record(self, run: NodeRun) -> None:
         try:

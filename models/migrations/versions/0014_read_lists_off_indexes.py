@@ -1,7 +1,7 @@
 """read lists off indexes.
 
 Revision: 0014
-Follows: 0007
+Follows: 0012
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0014"
-down_revision = "0007"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
