@@ -23,6 +23,7 @@ from runtime.api.routes import (
     runs,
     tenants,
     usage,
+    versions,
     workspace,
 )
 
@@ -37,6 +38,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     connection_data.router,
     data_links.router,
     elements.router,
+    versions.router,
     layers.router,
     exports.router,
     tenants.router,
