@@ -139,7 +139,13 @@ async def _connected(
         (row.id,),
     )
     (found,) = await cursor.fetchall()
-    definition = await load_connector(database, owner.workspace_id, row.app)
+    definition = await load_connector(
+        database,
+        owner.workspace_id,
+        row.app,
+        version=found["spec"].get("connectorVersion"),
+        tenant_id=owner.tenant_id,
+    )
     parameters = {**found["spec"].get("parameters", {}), **found["parameters"]}
     return Connected(
         id=row.id,

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Element
 from runtime.actions.validate import check_spec
 from runtime.config.kinds import Kind
 from runtime.config.locate import Located
+from runtime.config.needs import Known, Need, faults_of_needs, known_of, needs_of
 from runtime.config.rows import Viewer
 from runtime.config.target import target_of
-from runtime.errors import AccessDeniedError, BadRequestError, ConfigurationError
+from runtime.errors import AccessDeniedError, BadRequestError, ConfigurationError, VesicleError
 
-__all__ = ["FIXED", "effective_record", "integrations_in", "stored_record", "without_envelope"]
+__all__ = [
+    "FIXED",
+    "effective_record",
+    "integrations_in",
+    "known_needs",
+    "stored_record",
+    "without_envelope",
+]
 
 #: What only Vesicle writes; a record that was read may be sent back with it.
 _READ_ONLY = frozenset(
     {
         *("id", "uuid", "revision", "layer", "layers", "explain", "isCustomized", "isReadOnly"),
-        *("state", "errors", "createdAt", "updatedAt", "archivedAt"),
+        *("connector", "state", "errors", "createdAt", "updatedAt", "archivedAt"),
     }
 )
 #: What says where an element stands, and is decided when it is made.
@@ -34,13 +44,19 @@ _MOST_STATES = 20_000
 Keys = Mapping[UUID, tuple[str, str | None]]
 
 
+async def known_needs(session: AsyncSession, viewer: Viewer, elements: Iterable[Located]) -> Known:
+    """Return which of the elements are there that these ones need."""
+    needs = [need for each in elements for need in _needs(each)]
+    return await known_of(session, viewer, needs)
+
+
 def effective_record(
-    located: Located, caller: Viewer, keys: Keys, *, explain: bool = False
+    located: Located, caller: Viewer, keys: Keys, known: Known, *, explain: bool = False
 ) -> dict[str, Any]:
     """Return the element that is in force, or the stored row if it is archived.
 
-    `keys` has the integrations' keys. With `explain`, the record says which layer each value came
-    from, and holds every layer as it is stored.
+    `keys` has the integrations' keys, `known` what is there of what the element needs. With
+    `explain`, the record says which layer each value came from, and holds every layer as stored.
     """
     if located.is_archived:
         return stored_record(located, located.rows[0], caller, keys)
@@ -55,7 +71,11 @@ def effective_record(
         "revision": found.revision,
         "isCustomized": any(layer.is_patch for layer in found.layers),
         "isReadOnly": _is_read_only(located, caller),
-        **_state(located.kind, found.spec, found.key, found.revision),
+        **_with_needs(
+            _state(located.kind, found.spec, found.key, found.revision),
+            list(needs_of(found.kind, found.spec)),
+            known,
+        ),
         "createdAt": located.row(found.id).created_at,
         "updatedAt": max(row.updated_at for row in rows),
         "archivedAt": None,
@@ -156,6 +176,24 @@ def _examined(kind: Kind, spec: dict[str, Any], key: str) -> dict[str, Any]:
         errors = invalid.data.get("errors") or [{"path": "/", "message": invalid.message}]
         return {"state": "CONFIGURATION_ERROR", "errors": errors}
     return {"state": "READY", "errors": []}
+
+
+def _with_needs(state: dict[str, Any], needs: Sequence[Need], known: Known) -> dict[str, Any]:
+    """Return a state to which is added what the element needs and there is not."""
+    faults = faults_of_needs(needs, known) if needs else []
+    if not faults:
+        return state
+    return {"state": "CONFIGURATION_ERROR", "errors": [*state["errors"], *faults]}
+
+
+def _needs(located: Located) -> Iterator[Need]:
+    if located.is_archived:
+        return
+    try:
+        found = located.effective()
+    except VesicleError:  # whoever shows it says so
+        return
+    yield from needs_of(found.kind, found.spec)
 
 
 def _is_read_only(located: Located, caller: Viewer) -> bool:

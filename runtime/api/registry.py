@@ -25,6 +25,7 @@ from runtime.api.routes import (
     runs,
     tenants,
     usage,
+    versions,
     workspace,
 )
 
@@ -39,6 +40,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     connection_data.router,
     data_links.router,
     elements.router,
+    versions.router,
     layers.router,
     exports.router,
     tenants.router,

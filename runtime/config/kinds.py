@@ -71,6 +71,12 @@ _ACTION_EDITABLE = (
     *("/customOutputSchema", "/timeout", "/safeToRepeat", "/idempotency", "/retry"),
 )
 
+#: Of a connector what it can do, and not where it leads: its API client and its way to sign in are
+#: given secrets of the workspace.
+_CONNECTOR_EDITABLE = (
+    *("/name", "/description", "/logoUri", "/categories", "/operations", "/data"),
+)
+
 #: Of the other kinds that tenants adapt: everything.
 _ALL = ("",)
 
@@ -94,8 +100,9 @@ KINDS: dict[str, Kind] = {
             "connector",
             "connectors",
             "connector",
-            _CATALOGUE,
+            _CATALOGUE | {"tenant"},
             lambda spec, _: parse_connector(spec),
+            _CONNECTOR_EDITABLE,
             is_keyed=True,
         ),
         _kind("external-app", _CATALOGUE, ExternalAppSpec),

@@ -29,7 +29,7 @@ KINDS = {
     ),
     "data-link-tables": ({}, {"description": "Contacts."}),
     "packages": (
-        {"elements": [{"type": "action", "key": "list-deals"}]},
+        {"elements": [{"type": "data-link-table", "key": "deals", "element": {}}]},
         {"description": "Deals."},
     ),
 }

@@ -305,6 +305,21 @@ SPECS: dict[str, dict[str, Any]] = {
     "data-link-table": {},
     "package": {"elements": [{"type": "action", "key": "echo"}]},
 }
+for _plural, _thing in (("connectors", "{connector}"), ("packages", "{package}")):
+    _versions = f"/{_plural}/{_thing}/versions"
+    ASKS |= {
+        f"GET /{_plural}/{{selector}}/versions": [Ask(_versions)],
+        f"POST /{_plural}/{{selector}}/versions": [Ask(_versions, {"version": "1.0.0"})],
+        f"GET /{_plural}/{{selector}}/versions/{{version}}": [Ask(f"{_versions}/latest")],
+        f"DELETE /{_plural}/{{selector}}/versions/{{version}}": [Ask(f"{_versions}/1.0.0")],
+    }
+ASKS |= {
+    "POST /packages/{selector}/apply": [
+        Ask("/packages/{package}/apply", {}),
+        Ask("/packages/{package}/apply?dryRun=true", {"integrationKey": "{integration}"}),
+    ],
+    "GET /packages/{selector}/export": [Ask("/packages/{package}/export")],
+}
 
 
 def _element_asks(kind: Any) -> Iterator[tuple[str, list[Ask]]]:

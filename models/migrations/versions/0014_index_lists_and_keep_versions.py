@@ -1,4 +1,4 @@
-"""read lists off indexes.
+"""read lists off indexes, and keep versions of elements.
 
 Revision: 0014
 Follows: 0012
@@ -21,7 +21,35 @@ _SEARCHED = (
 
 
 def upgrade() -> None:
-    """Keep what a search looks through, and index what lists are narrowed to."""
+    """Keep what a search looks through, index what lists are narrowed to, and keep versions."""
+    op.create_table(
+        "element_versions",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("workspace_id", sa.Uuid(), nullable=False),
+        *(sa.Column(name, sa.String(), nullable=False) for name in ("kind", "key", "version")),
+        sa.Column("spec", sa.JSON(), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("source_revision", sa.String(), nullable=False),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.Column("archived_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "kind IN ('connector', 'package')", name=op.f("ck_element_versions_kind")
+        ),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"],
+            ["workspaces.id"],
+            name=op.f("fk_element_versions_workspace_id_workspaces"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_element_versions")),
+        sa.UniqueConstraint(
+            *("workspace_id", "kind", "key", "version"),
+            name=op.f("uq_element_versions_workspace_id_kind_key_version"),
+        ),
+    )
     op.add_column(
         "elements",
         sa.Column("search_text", sa.Text(collation="C"), sa.Computed(_SEARCHED, persisted=True)),
@@ -72,3 +100,4 @@ def downgrade() -> None:
         ["workspace_id", "kind", "tenant_id", "id"],
     )
     op.drop_column("elements", "search_text")
+    op.drop_table("element_versions")
