@@ -12,6 +12,7 @@ from models.data_link import DataLink
 from models.dead_letter import DeadLetter
 from models.element import Element
 from models.element_version import ElementVersion
+from models.flow_trigger import FlowTrigger, TriggerChange
 from models.idempotency import IdempotencyKey
 from models.node_run import NodeRun
 from models.run import Run
@@ -31,6 +32,7 @@ __all__ = [
     "DeadLetter",
     "Element",
     "ElementVersion",
+    "FlowTrigger",
     "IdempotencyKey",
     "Limit",
     "NodeRun",
@@ -39,6 +41,7 @@ __all__ = [
     "SealedValue",
     "SigningSecret",
     "Tenant",
+    "TriggerChange",
     "UsageRecord",
     "Workspace",
 ]

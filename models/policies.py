@@ -146,6 +146,8 @@ ACCESS: dict[str, dict[str, str]] = {
     "runs": {"runtime": "siu", "manager": "su", "worker": "siu", "scheduler": "su"},
     "node_runs": {"runtime": "siu", "manager": "su", "worker": "siu"},
     "data_links": {"runtime": "siud", "manager": "siud", "worker": "siud"},
+    "flow_triggers": {"runtime": "s", "manager": "s", "worker": "siu"},
+    "trigger_changes": {"scheduler": "siud"},
     "idempotency_keys": {"runtime": "siud", "scheduler": "sd"},
     "caps": {"runtime": "s", "manager": "siud", "scheduler": "s"},
     "limits": {"runtime": "s", "manager": "siu", "proxy": "s", "worker": "s", "scheduler": "s"},

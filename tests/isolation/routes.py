@@ -158,6 +158,9 @@ ASKS: dict[str, list[Ask]] = {
     "POST /flow-runs/{run_id}/fork": [
         Ask("/flow-runs/{flow_run}/fork", {"nodeRunId": "{node_run}"})
     ],
+    "GET /flow-triggers": _list(
+        "/flow-triggers", "flowKey={flow_key}", _BY_CONNECTION[0], *_BY_TENANT
+    ),
     # connections
     "GET /connections": _list(
         "/connections", "integrationId={integration_id}", *_BY_TENANT[:2], "search=canary"
