@@ -16,6 +16,7 @@ from models.flow_trigger import FlowTrigger, TriggerChange
 from models.idempotency import IdempotencyKey
 from models.node_run import NodeRun
 from models.run import Run
+from models.schedule import Schedule
 from models.sealed import DataKey, SealedValue
 from models.tenant import Tenant
 from models.workspace import SigningSecret, Workspace
@@ -38,6 +39,7 @@ __all__ = [
     "NodeRun",
     "Reservation",
     "Run",
+    "Schedule",
     "SealedValue",
     "SigningSecret",
     "Tenant",

@@ -122,11 +122,14 @@ CREATE OR REPLACE TRIGGER note_flow_made AFTER INSERT ON public.elements FOR EAC
     WHEN (NEW.kind = 'flow') EXECUTE FUNCTION vesicle.note_trigger_change();
 CREATE OR REPLACE TRIGGER note_flow_gone AFTER DELETE ON public.elements FOR EACH ROW
     WHEN (OLD.kind = 'flow') EXECUTE FUNCTION vesicle.note_trigger_change();
--- Of an integration it matters whether it is there and which connector it has.
+-- Of an integration it matters whether it is there and which connector it has; of an action, which
+-- schedules start, whether it is there.
 CREATE OR REPLACE TRIGGER note_flow_changed AFTER UPDATE ON public.elements FOR EACH ROW
-    WHEN (NEW.kind = 'flow' OR (NEW.kind = 'integration' AND (
-        NEW.archived_at IS DISTINCT FROM OLD.archived_at
-        OR NEW.spec->>'connectorKey' IS DISTINCT FROM OLD.spec->>'connectorKey')))
+    WHEN (NEW.kind = 'flow'
+        OR (NEW.kind IN ('integration', 'action')
+            AND NEW.archived_at IS DISTINCT FROM OLD.archived_at)
+        OR (NEW.kind = 'integration'
+            AND NEW.spec->>'connectorKey' IS DISTINCT FROM OLD.spec->>'connectorKey'))
     EXECUTE FUNCTION vesicle.note_trigger_change();
 CREATE OR REPLACE TRIGGER note_connection_made AFTER INSERT ON public.connections FOR EACH ROW
     EXECUTE FUNCTION vesicle.note_trigger_change();

@@ -22,6 +22,7 @@ from runtime.settings import Settings
 from runtime.stamps import MessageStamps
 from scheduler.caps import sync_caps, sync_caps_when_told
 from scheduler.due import send_due
+from scheduler.firing import Firing
 from scheduler.metrics import QueueWatch
 from scheduler.refill import WAIT, Refiller
 from scheduler.relay import Relay
@@ -76,8 +77,10 @@ async def run_scheduler(settings: Settings) -> None:
         stack.push_async_callback(listening.aclose)
         told = sync_caps_when_told(database, redis, listening)
         stack.callback(asyncio.create_task(told).cancel)
-        triggers = reconcile_when_told(database, listening)
+        triggers = reconcile_when_told(database, redis, listening)
         stack.callback(asyncio.create_task(triggers).cancel)
+        firing = Firing(database, dispatch, backlog=settings.backlog)
+        stack.callback(asyncio.create_task(firing.run(listening)).cancel)
         refiller = Refiller(database, redis, waiting, dispatch)
         stack.callback(asyncio.create_task(refiller.run()).cancel)
         duties = _Duties()

@@ -17,9 +17,9 @@ import structlog
 from psycopg.rows import DictRow
 from redis.asyncio import Redis
 
-from runtime.changes import listen
+from runtime.changes import announce_due, listen
 from runtime.db import Database
-from runtime.triggers.reconcile import reconcile
+from runtime.triggers.reconcile import Reconciled, reconcile
 
 __all__ = ["reconcile_triggers", "reconcile_when_told"]
 
@@ -50,20 +50,23 @@ ORDER BY id LIMIT %(limit)s
 """
 
 
-async def reconcile_triggers(database: Database) -> int:
+async def reconcile_triggers(database: Database, redis: Redis) -> int:
     """Work off all notes that there are; return how many triggers changed. Any scheduler may."""
     changed = 0
     while True:
         notes = await _take(database, wide=False, limit=_NOTES)
-        changed += await _see_to(database, notes)
+        done = await _see_to(database, notes)
         wide = await _take(database, wide=True, limit=1)
         for note in wide:
-            changed += await _next_piece(database, note)
+            done += await _next_piece(database, note)
+        if any(each.schedules for each in done):
+            await announce_due(redis)
+        changed += sum(each.triggers for each in done)
         if not notes and not wide:
             return changed
 
 
-async def reconcile_when_told(database: Database, listening: Redis) -> None:
+async def reconcile_when_told(database: Database, redis: Redis, listening: Redis) -> None:
     """Do so whenever somebody says that something changed, and each second, until cancelled.
 
     `listening` is a client without patience. What a tenant's first token or a worker changes is
@@ -78,7 +81,7 @@ async def reconcile_when_told(database: Database, listening: Redis) -> None:
                     await told.wait()
             told.clear()
             try:
-                await reconcile_triggers(database)
+                await reconcile_triggers(database, redis)
             except Exception as error:
                 log.exception("triggers.not_reconciled", error=type(error).__name__)
 
@@ -89,7 +92,7 @@ async def _take(database: Database, *, wide: bool, limit: int) -> list[DictRow]:
         return await cursor.fetchall()
 
 
-async def _see_to(database: Database, notes: Sequence[DictRow]) -> int:
+async def _see_to(database: Database, notes: Sequence[DictRow]) -> list[Reconciled]:
     """See to the tenants of notes, each once whatever number of notes there is about it."""
     flows: defaultdict[tuple[UUID, UUID], set[str | None]] = defaultdict(set)
     for note in notes:
@@ -97,15 +100,16 @@ async def _see_to(database: Database, notes: Sequence[DictRow]) -> int:
     alike: defaultdict[tuple[UUID, str | None], list[UUID]] = defaultdict(list)
     for (workspace, tenant), keys in flows.items():
         alike[workspace, keys.pop() if len(keys) == 1 else None].append(tenant)
-    changed = 0
-    for (workspace, key), tenants in alike.items():
-        for start in range(0, len(tenants), _TENANTS):
-            changed += await reconcile(database, workspace, tenants[start : start + _TENANTS], key)
+    done = [
+        await reconcile(database, workspace, tenants[start : start + _TENANTS], key)
+        for (workspace, key), tenants in alike.items()
+        for start in range(0, len(tenants), _TENANTS)
+    ]
     await _done(database, [note["id"] for note in notes])
-    return changed
+    return done
 
 
-async def _next_piece(database: Database, note: DictRow) -> int:
+async def _next_piece(database: Database, note: DictRow) -> list[Reconciled]:
     """See to the next tenants of those that a note is about, and put it back or away."""
     async with database.unscoped("scheduler") as connection:
         cursor = await connection.execute(
@@ -116,18 +120,19 @@ async def _next_piece(database: Database, note: DictRow) -> int:
     tenants: defaultdict[UUID, list[UUID]] = defaultdict(list)
     for row in rows:
         tenants[row["workspace_id"]].append(row["id"])
-    changed = 0
-    for workspace, some in tenants.items():
-        changed += await reconcile(database, workspace, some, note["flow_key"])
+    done = [
+        await reconcile(database, workspace, some, note["flow_key"])
+        for workspace, some in tenants.items()
+    ]
     if len(rows) < _TENANTS:
         await _done(database, [note["id"]])
-        return changed
+        return done
     async with database.unscoped("scheduler") as connection:
         await connection.execute(
             "UPDATE trigger_changes SET after = %s, taken_until = NULL WHERE id = %s",
             (rows[-1]["id"], note["id"]),
         )
-    return changed
+    return done
 
 
 async def _done(database: Database, notes: Sequence[UUID]) -> None:

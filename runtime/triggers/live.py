@@ -18,6 +18,7 @@ from runtime.config.resolve import Place, Resolved, resolve
 from runtime.config.specs.flows import TRIGGERS, FlowSpec
 from runtime.config.store import ElementRow
 from runtime.errors import ConfigurationError
+from runtime.schedules.timing import timing_of_node
 from runtime.validation import parse
 
 __all__ = ["Link", "Trigger", "TriggerId", "triggers_of"]
@@ -95,14 +96,15 @@ def _triggers_at(
         return
     reason = (link.obstacle if link else None) or _obstacle(flow)
     for key, node in _nodes(flow):
+        config = given if isinstance(given := node.get("config"), dict) else {}
         yield Trigger(
             id=TriggerId(tenant_id, flow.id, key, place.connection_id),
             flow_key=flow.key,
             type=node["type"],
             integration_id=place.integration_id,
-            config=config if isinstance(config := node.get("config"), dict) else {},
+            config=config,
             revision=flow.revision,
-            reason=reason,
+            reason=reason or _untimely(node["type"], config),
         )
 
 
@@ -135,3 +137,13 @@ def _obstacle(flow: Resolved) -> str | None:
     except ConfigurationError as invalid:
         return invalid.message
     return None if spec.enabled else "The flow is not enabled."
+
+
+def _untimely(kind: str, config: dict[str, Any]) -> str | None:
+    if kind != "schedule-trigger":
+        return None
+    try:
+        timing = timing_of_node(config)
+    except ConfigurationError as invalid:
+        return invalid.message
+    return None if timing else "It does not say yet how often: cron, or intervalMinutes."

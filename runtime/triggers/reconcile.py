@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from psycopg.rows import DictRow
@@ -12,6 +13,7 @@ from runtime.config.store import ElementRow
 from runtime.db import Database
 from runtime.tenancy import Owner, Scope
 from runtime.triggers.live import Link, Trigger, triggers_of
+from runtime.triggers.schedules import sync_schedules
 from runtime.triggers.store import (
     flows_of,
     known_triggers,
@@ -22,13 +24,20 @@ from runtime.triggers.store import (
     write,
 )
 
-__all__ = ["reconcile"]
+__all__ = ["Reconciled", "reconcile"]
+
+
+class Reconciled(NamedTuple):
+    """How many triggers, and how many schedules, are not what they were."""
+
+    triggers: int = 0
+    schedules: int = 0
 
 
 async def reconcile(
     database: Database, workspace_id: UUID, tenants: Sequence[UUID], flow_key: str | None = None
-) -> int:
-    """Do so for tenants of one workspace, for one flow or all; return how many triggers changed.
+) -> Reconciled:
+    """Do so for tenants of one workspace, for one flow or all, and for their schedules.
 
     One transaction, so a hundred tenants or so at a time. Any number of processes may.
     """
@@ -48,7 +57,8 @@ async def reconcile(
         }
         await write(connection, workspace_id, changed)
         await retire(connection, gone)
-    return len(changed) + len(gone)
+        scheduled = await sync_schedules(connection, tenants, flow_key)
+    return Reconciled(len(changed) + len(gone), scheduled)
 
 
 def _wanted(

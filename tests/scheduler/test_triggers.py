@@ -8,7 +8,6 @@ import uuid
 
 import pytest
 
-from runtime.db import Database
 from runtime.lanes.client import connect
 from scheduler import triggers
 from scheduler.triggers import reconcile_triggers, reconcile_when_told
@@ -17,14 +16,6 @@ from tests.api.asking import ok
 from tests.waiting import eventually
 
 HOURLY = {"tick": {"type": "schedule-trigger", "config": {"intervalMinutes": 60}}}
-
-
-@pytest.fixture
-async def database(platform):
-    """The database as the scheduler's logins see it."""
-    roles = ["scheduler", "worker"]
-    async with Database(platform.settings, platform.root, roles, size=2) as database:
-        yield database
 
 
 @pytest.fixture
@@ -45,12 +36,12 @@ def link(platform, workspace, acme, crm):
 
 
 @pytest.fixture
-def shown(database):
+def shown(database, redis):
     """Lists a caller's triggers once the scheduler has seen to them."""
 
     async def shown(caller, **query):
         await ok(caller.get("/self"))  # now there is the tenant
-        await reconcile_triggers(database)
+        await reconcile_triggers(database, redis)
         return (await ok(caller.get("/flow-triggers", params=query)))["items"]
 
     return shown
@@ -92,7 +83,7 @@ async def test_a_flow_of_the_workspace_waits_for_the_tenant(manager, acme, globe
     assert (await shown(acme))[0]["id"] == mine["id"]
 
 
-async def test_what_a_tenant_adapts_is_what_is_live(manager, acme, globex, shown, database):
+async def test_what_a_tenant_adapts_is_what_is_live(manager, acme, globex, shown):
     """Its config, and its own switch."""
     key = await make(manager, autoCreateInstances=True)
     change = {"nodes": {"tick": {"config": {"intervalMinutes": 5}}}}
@@ -215,7 +206,7 @@ async def test_the_catalogue_starts_nothing_by_itself(platform, acme, live):
 
 
 async def test_many_tenants_are_seen_to_a_piece_at_a_time(
-    platform, workspace, manager, acme, live, database, monkeypatch
+    platform, workspace, manager, acme, live, database, redis, monkeypatch
 ):
     """A change for all does not keep one tenant's own change waiting, and leaves nobody out."""
     monkeypatch.setattr(triggers, "_TENANTS", 7)
@@ -229,7 +220,7 @@ async def test_many_tenants_are_seen_to_a_piece_at_a_time(
             )
     await ok(acme.get("/self"))
     await make(manager, autoCreateInstances=True)
-    await asyncio.gather(*(reconcile_triggers(database) for _ in range(3)))
+    await asyncio.gather(*(reconcile_triggers(database, redis) for _ in range(3)))
     assert len(await live(manager)) == len(others) + 1
     left = await platform.rows(
         "SELECT id FROM trigger_changes WHERE workspace_id = %s", workspace.id
@@ -254,10 +245,10 @@ async def test_what_somebody_left_is_taken_up(platform, workspace, manager, acme
     assert await live(acme) == ["tick"]
 
 
-async def test_a_change_is_in_force_soon(platform, manager, acme, database):
+async def test_a_change_is_in_force_soon(platform, manager, acme, database, redis):
     """The scheduler is told, and needs nobody to ask."""
     listening = connect(platform.redis_url, patience=None)
-    task = asyncio.create_task(reconcile_when_told(database, listening))
+    task = asyncio.create_task(reconcile_when_told(database, redis, listening))
     try:
         await make(acme)
 

@@ -1,0 +1,197 @@
+"""Fires schedules: makes the runs of the ticks that are due, each exactly once.
+
+What is due is decided by PostgreSQL's clock alone. A tick's run is written in the transaction that
+moves its schedule on, under an id made of the schedule and the tick; so whoever dies, and whatever
+clock is wrong, there is one run for it. Its message follows the commit, and the relay sends it
+again if it is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+from psycopg.rows import DictRow
+from redis.asyncio import Redis
+
+from runtime.changes import listen
+from runtime.db import Database
+from runtime.dispatch import Dispatch
+from runtime.flows.scheduled import scheduled_run
+from runtime.runs.accept import insert_once
+from runtime.runs.states import NewRun
+from runtime.schedules.store import Moved, claim_due, move
+from runtime.schedules.ticks import Due, Outcome, outcome_of, run_id_of
+from runtime.schedules.timing import spread, timing_of_text
+from runtime.tenancy import Owner, Scope
+from scheduler.sending import send
+
+__all__ = ["Firing"]
+
+log = structlog.get_logger()
+
+#: Schedules that are seen to in one transaction.
+_BATCH = 1000
+#: Seconds between looks at when the next tick is due, should nobody speak of a change; before one
+#: that failed is tried again; and while others hold all that is due.
+_LOOK, _RETRY_WAIT, _OTHERS_WAIT = 5.0, 1.0, 0.02
+
+# Locked for this statement only: whoever looks at the same time sees other rows. A backlog is full
+# if what waits for its turn in the table is as much as may wait at all.
+_DUE = """
+WITH due AS (
+    SELECT id, workspace_id, tenant_id FROM schedules WHERE next_at <= now()
+    ORDER BY next_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED
+), tenants AS (
+    SELECT DISTINCT workspace_id, tenant_id FROM due
+), bounds AS (
+    SELECT t.tenant_id, CASE WHEN c.is_set THEN c.amount ELSE %(backlog)s END AS most
+    FROM tenants AS t LEFT JOIN LATERAL (
+        SELECT true AS is_set, amount, 0 AS rank FROM caps WHERE workspace_id = t.workspace_id
+            AND state = 'queued' AND scope = 'tenant' AND tenant_id = t.tenant_id
+        UNION ALL
+        SELECT true, amount, 1 FROM caps WHERE workspace_id = t.workspace_id
+            AND state = 'queued' AND scope = 'tenant' AND tenant_id IS NULL
+        ORDER BY rank LIMIT 1
+    ) AS c ON true
+), filled AS (
+    SELECT tenant_id FROM bounds AS b WHERE most IS NOT NULL AND (
+        SELECT count(*) FROM (
+            SELECT FROM runs AS r WHERE r.tenant_id = b.tenant_id AND r.status = 'queued'
+                AND r.sent_at IS NULL AND r.due_at IS NULL LIMIT b.most
+        ) AS waiting) >= most
+)
+SELECT due.*, filled.tenant_id IS NOT NULL AS is_full FROM due LEFT JOIN filled USING (tenant_id)
+"""
+
+_NEXT = """
+SELECT extract(epoch FROM min(next_at) - now())::float8 AS wait FROM schedules
+WHERE next_at IS NOT NULL
+"""
+
+
+class Firing:
+    """Fires schedules for one scheduler. Any number may at once."""
+
+    def __init__(self, database: Database, dispatch: Dispatch, *, backlog: int | None) -> None:
+        """Take how many runs of a tenant may wait if its workspace does not say."""
+        self._database = database
+        self._dispatch = dispatch
+        self._backlog = backlog
+
+    async def run(self, listening: Redis) -> None:
+        """Fire whatever is due, for ever; `listening` is a client without patience."""
+        told = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(listen(listening, due=told.set))
+            while True:
+                try:
+                    await self.fire_all()
+                    wait = await self._wait()
+                except Exception as error:
+                    log.exception("schedules.not_fired", error=type(error).__name__)
+                    wait = _RETRY_WAIT
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await told.wait()
+                told.clear()
+
+    async def fire_all(self) -> int:
+        """Fire until nothing is due; return how many runs that made."""
+        total = 0
+        while due := await self._due():
+            fired = await self._fire(due)
+            if fired is None:
+                await asyncio.sleep(_OTHERS_WAIT)
+            else:
+                total += fired
+        return total
+
+    async def _due(self) -> list[DictRow]:
+        async with self._database.unscoped("scheduler") as connection:
+            cursor = await connection.execute(_DUE, {"batch": _BATCH, "backlog": self._backlog})
+            return await cursor.fetchall()
+
+    async def _wait(self) -> float:
+        """Return the seconds until the next tick, as the database's clock counts them."""
+        async with self._database.unscoped("scheduler") as connection:
+            row = await (await connection.execute(_NEXT)).fetchone()
+        if row is None or row["wait"] is None:
+            return _LOOK
+        return min(_LOOK, max(0.0, row["wait"]))
+
+    async def _fire(self, due: Sequence[DictRow]) -> int | None:
+        """Fire schedules; return how many runs that made, None if others hold all of them."""
+        scope = Scope.worker(Owner(row["workspace_id"], row["tenant_id"]) for row in due)
+        full = {row["id"] for row in due if row["is_full"]}
+        async with self._database.transaction(scope) as connection:
+            rows = await claim_due(connection, [row["id"] for row in due])
+            outcomes = [(row, _outcome(row, is_full=row["id"] in full)) for row in rows]
+            runs = [run for row, outcome in outcomes for run in _runs_of(row, outcome)]
+            made = await insert_once(connection, runs)
+            await move(connection, (_moved(row, outcome, made) for row, outcome in outcomes))
+        await send(
+            self._database,
+            self._dispatch,
+            [_to_send(owner, run) for owner, run in runs if run.id in made],
+        )
+        return len(made) if rows else None
+
+
+def _outcome(row: DictRow, *, is_full: bool) -> Outcome:
+    try:
+        timing = timing_of_text(row["timing"])
+        due = Due(
+            timing=timing,
+            anchor=row["created_at"],
+            offset=spread(timing, row["tenant_id"], row["element_id"]),
+            nominal=row["nominal_at"],
+            is_held=row["is_held"],
+            is_busy=row["is_busy"],
+            is_full=is_full,
+        )
+        return outcome_of(due, row["now"])
+    except Exception as error:
+        # Checked when it was written; should it be wrong all the same, such as for a time zone that
+        # is no more, it stands still instead of holding up all others.
+        log.exception("schedule.not_valid", schedule_id=str(row["id"]), error=type(error).__name__)
+        return Outcome((), None, None, skipped=row["nominal_at"], reason="not_valid")
+
+
+def _runs_of(row: DictRow, outcome: Outcome) -> list[tuple[Owner, NewRun]]:
+    owner = Owner(row["workspace_id"], row["tenant_id"])
+    now: datetime = row["now"]
+    return [
+        (
+            owner,
+            scheduled_run(
+                row, run_id=run_id_of(row["id"], tick, now), scheduled_at=tick, triggered_at=now
+            ),
+        )
+        for tick in outcome.ticks
+    ]
+
+
+def _moved(row: DictRow, outcome: Outcome, made: set[UUID]) -> Moved:
+    ids = [run_id_of(row["id"], tick, row["now"]) for tick in outcome.ticks]
+    last = ids[-1] if ids else None
+    return Moved(row["id"], outcome, last, sum(each in made for each in ids))
+
+
+def _to_send(owner: Owner, run: NewRun) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "workspace_id": owner.workspace_id,
+        "tenant_id": owner.tenant_id,
+        "kind": run.kind,
+        "queue": run.queue,
+        "priority": run.priority,
+        "connection_id": run.connection_id,
+        "element_id": run.element_id,
+        "delay": 0.0,
+    }
