@@ -121,9 +121,8 @@ class Firing:
         """Return the seconds until the next tick, as the database's clock counts them."""
         async with self._database.unscoped("scheduler") as connection:
             row = await (await connection.execute(_NEXT)).fetchone()
-        if row is None or row["wait"] is None:
-            return _LOOK
-        return min(_LOOK, max(0.0, row["wait"]))
+        wait: float | None = row["wait"] if row else None
+        return _LOOK if wait is None else min(_LOOK, max(0.0, wait))
 
     async def _fire(self, due: Sequence[DictRow]) -> int | None:
         """Fire schedules; return how many runs that made, None if others hold all of them."""
