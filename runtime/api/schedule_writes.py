@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
-import orjson
 import uuid_utils.compat
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
@@ -228,22 +227,30 @@ def _merged(before: Mapping[str, Any], times: Mapping[str, Any]) -> dict[str, An
     return {name: value for name, value in merged.items() if value is not None}
 
 
+#: What places a schedule, and what is not to be said of one again.
+_FIXED = frozenset(to_camel(name) for name in _New.model_fields) - {"name", "input"}
+#: What a schedule shows and nobody sets; a body may carry it along.
+_SHOWN = frozenset(
+    (
+        *("id", "tenantId", "source", "state", "reason", "nextAt", "nextScheduledAt"),
+        *("lastScheduledAt", "lastRunId", "runCount", "lastSkippedAt", "lastSkippedReason"),
+        *("skippedCount", "revision", "createdAt", "updatedAt"),
+    )
+)
+
+
 def _refuse_moves(row: DictRow, rest: dict[str, Any]) -> None:
-    shown = orjson.loads(orjson.dumps(public_schedule(row)))
-    for name in list(rest):
-        if name in ("name", "input"):
-            continue
-        if name in shown and rest[name] == shown[name]:
+    """Raise BadRequestError for what would make another schedule of it; drop what is only shown."""
+    shown = public_schedule(row)
+    for name in [*rest]:
+        if name in _SHOWN or (name in _FIXED and name in shown and rest[name] == shown[name]):
             del rest[name]
-        elif name in shown or name in _New.model_fields or name in _ALIASES:
+        elif name in _FIXED:
             message = "stays as it is; delete the schedule and make another"
             raise BadRequestError(
                 f"The schedule is not valid: /{name}: {message}",
                 data={"errors": [{"path": f"/{name}", "message": message}]},
             )
-
-
-_ALIASES = frozenset(to_camel(name) for name in _New.model_fields)
 
 
 def _started(kind: str, target: Target, node_key: str | None, given: Any) -> tuple[str | None, Any]:

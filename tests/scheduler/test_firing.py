@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -46,11 +47,11 @@ class Clock:
         self.tenant = tenant
         self.firing = firing
 
-    async def make(self, nodes=PASS_ON, flow=None, **times):
+    async def make(self, nodes=PASS_ON, **times):
         """Make a schedule of a flow, by a call."""
         key = f"flow-{uuid.uuid4().hex[:8]}"
-        await ok(self.tenant.post("/flows", json={"key": key, "nodes": nodes, **(flow or {})}), 201)
-        body = {"flowKey": key, **({"intervalMinutes": 60} if not times else times)}
+        await ok(self.tenant.post("/flows", json={"key": key, "nodes": nodes}), 201)
+        body = {"flowKey": key, **(times or {"intervalMinutes": 60})}
         return await ok(self.tenant.post("/schedules", json=body), 201)
 
     async def get(self, schedule):
@@ -230,9 +231,7 @@ async def test_an_outage_costs_what_the_schedule_says(clock):
     runs = await clock.runs(all_of_them)
     assert len(runs) == 6
     times = [datetime.fromisoformat(run["input"]["scheduledAt"]) for run in runs]
-    assert {second - first for first, second in zip(times, times[1:], strict=False)} == {
-        timedelta(hours=1)
-    }
+    assert {second - first for first, second in itertools.pairwise(times)} == {timedelta(hours=1)}
 
 
 async def test_a_flow_that_was_switched_off_ends_its_run_without_alarm(
