@@ -19,6 +19,7 @@ import structlog
 from psycopg.rows import DictRow
 from redis.asyncio import Redis
 
+from runtime import metrics
 from runtime.changes import listen
 from runtime.db import Database
 from runtime.dispatch import Dispatch
@@ -158,34 +159,43 @@ class _Fired:
 
 
 def _fired(row: DictRow, *, is_full: bool) -> _Fired:
-    outcome, now = _outcome(row, is_full=is_full), row["now"]
-    runs = [
-        scheduled_run(
-            row, run_id=run_id_of(row["id"], tick, now), scheduled_at=tick, triggered_at=now
-        )
-        for tick in outcome.ticks
-    ]
-    return _Fired(row["id"], Owner(row["workspace_id"], row["tenant_id"]), outcome, runs)
-
-
-def _outcome(row: DictRow, *, is_full: bool) -> Outcome:
+    owner, now = Owner(row["workspace_id"], row["tenant_id"]), row["now"]
     try:
-        timing = timing_of_text(row["timing"])
-        due = Due(
-            timing=timing,
-            anchor=row["created_at"],
-            offset=spread(timing, row["tenant_id"], row["element_id"]),
-            nominal=row["nominal_at"],
-            is_held=row["is_held"],
-            is_busy=row["is_busy"],
-            is_full=is_full,
-        )
-        return outcome_of(due, row["now"])
+        due = _due_of(row, is_full=is_full)
+        outcome = outcome_of(due, now)
     except Exception as error:
         # Checked when it was written; should it be wrong all the same, such as for a time zone that
         # is no more, it stands still instead of holding up all others.
         log.exception("schedule.not_valid", schedule_id=str(row["id"]), error=type(error).__name__)
-        return Outcome((), None, None, skipped=row["nominal_at"], reason="not_valid")
+        outcome = Outcome((), None, None, skipped=row["nominal_at"], reason="not_valid")
+        return _Fired(row["id"], owner, outcome, [])
+    runs = [
+        scheduled_run(
+            row,
+            run_id=run_id_of(row["id"], tick, due.offset, now),
+            scheduled_at=tick,
+            triggered_at=now,
+        )
+        for tick in outcome.ticks
+    ]
+    for tick in outcome.ticks:
+        metrics.tick_fired((now - tick - due.offset).total_seconds())
+    if outcome.reason is not None:
+        metrics.tick_skipped(outcome.reason)
+    return _Fired(row["id"], owner, outcome, runs)
+
+
+def _due_of(row: DictRow, *, is_full: bool) -> Due:
+    timing = timing_of_text(row["timing"])
+    return Due(
+        timing=timing,
+        anchor=row["created_at"],
+        offset=spread(timing, row["tenant_id"], row["element_id"]),
+        nominal=row["nominal_at"],
+        is_held=row["is_held"],
+        is_busy=row["is_busy"],
+        is_full=is_full,
+    )
 
 
 def _to_send(owner: Owner, run: NewRun) -> dict[str, Any]:

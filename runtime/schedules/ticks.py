@@ -71,17 +71,18 @@ def outcome_of(due: Due, now: datetime) -> Outcome:
     return _caught_up(due, now)
 
 
-def run_id_of(schedule_id: UUID, nominal: datetime, now: datetime) -> UUID:
+def run_id_of(schedule_id: UUID, tick: datetime, offset: timedelta, now: datetime) -> UUID:
     """Return the id of a tick's run: the same whoever fires the tick, so that it has one run only.
 
-    A UUIDv7 of the tick's time, so that a lane takes ticks in their order; of `now` for a tick that
-    is older than the table of runs reaches back for sure.
+    A UUIDv7 of when the tick is due, `offset` after its nominal time, so that a lane takes ticks in
+    their order; of `now` for a tick that is older than the table of runs reaches back for sure.
     """
-    at = nominal if now - nominal < OLDEST else now
-    digest = hashlib.sha256(
-        schedule_id.bytes + nominal.astimezone(UTC).isoformat().encode()
-    ).digest()
-    tail = int.from_bytes(digest[:10]) & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62
+    at = tick + offset
+    if now - at >= OLDEST:
+        at = now
+    name = schedule_id.bytes + tick.astimezone(UTC).isoformat().encode()
+    tail = int.from_bytes(hashlib.sha256(name).digest()[:10])
+    tail = tail & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62  # version 7, RFC 9562
     return UUID(int=int(at.timestamp() * 1000) << 80 | tail)
 
 

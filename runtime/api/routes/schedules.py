@@ -178,7 +178,7 @@ async def get_next(
     async with services.database.transaction(caller.scope) as connection:
         row = await find_schedule(connection, caller.scope, id_in_path(schedule_id, "schedule"))
         now = await database_now(connection)
-    offset = spread(timing_of_text(row["timing_text"]), row["tenant_id"], row["element_id"])
+    offset = _offset(row)
     items = [{"scheduledAt": tick, "dueAt": tick + offset} for tick in upcoming(row, now, count)]
     return JsonAnswer({"state": state_of(row), "items": items})
 
@@ -207,7 +207,8 @@ async def backfill(
         now = await database_now(connection)
     since, until = _span(document, now)
     ticks = ticks_between(row, since, until)
-    runs = {run_id_of(row["id"], tick, now): tick for tick in ticks}
+    offset = _offset(row)
+    runs = {run_id_of(row["id"], tick, offset, now): tick for tick in ticks}
     async with services.database.transaction(caller.scope) as connection:
         span = {"from": since.isoformat(), "to": until.isoformat()}
         await recorded(connection, caller, row, "schedule:backfilled", span)
@@ -255,6 +256,11 @@ async def _write(services: Services, caller: Caller, schedule_id: str, write: _W
 
 def _owner(row: DictRow) -> Owner:
     return Owner(row["workspace_id"], row["tenant_id"])
+
+
+def _offset(row: DictRow) -> timedelta:
+    """Return by how much the schedule's ticks come after their nominal times."""
+    return spread(timing_of_text(row["timing_text"]), row["tenant_id"], row["element_id"])
 
 
 def _source_of(query: Mapping[str, str]) -> bool | None:
