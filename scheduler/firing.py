@@ -43,12 +43,19 @@ _BATCH = 500
 #: that failed is tried again; and while others hold all that is due.
 _LOOK, _RETRY_WAIT, _OTHERS_WAIT = 5.0, 1.0, 0.02
 
-# Locked for this statement only: whoever looks at the same time sees other rows. A backlog is full
-# if what waits for its turn in the table is as much as may wait at all.
+# Locked for this statement only: whoever looks at the same time sees other rows. One half is what
+# is overdue longest, the other what has just become due: a hundred thousand ticks of one moment are
+# not to make those late that come after it. A backlog is full if what waits for its turn in the
+# table is as much as may wait at all.
 _DUE = """
-WITH due AS (
+WITH oldest AS (
     SELECT id, workspace_id, tenant_id FROM schedules WHERE next_at <= now()
-    ORDER BY next_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED
+    ORDER BY next_at LIMIT %(half)s FOR UPDATE SKIP LOCKED
+), newest AS (
+    SELECT id, workspace_id, tenant_id FROM schedules WHERE next_at <= now()
+    ORDER BY next_at DESC LIMIT %(half)s FOR UPDATE SKIP LOCKED
+), due AS (
+    SELECT * FROM oldest UNION SELECT * FROM newest
 ), tenants AS (
     SELECT DISTINCT workspace_id, tenant_id FROM due
 ), bounds AS (
@@ -116,7 +123,7 @@ class Firing:
 
     async def _due(self) -> list[DictRow]:
         async with self._database.unscoped("scheduler") as connection:
-            cursor = await connection.execute(_DUE, {"batch": _BATCH, "backlog": self._backlog})
+            cursor = await connection.execute(_DUE, {"half": _BATCH // 2, "backlog": self._backlog})
             return await cursor.fetchall()
 
     async def _wait(self) -> float:
@@ -177,6 +184,7 @@ def _fired(row: DictRow, *, is_full: bool) -> _Fired:
             triggered_at=now,
         )
         for tick in outcome.ticks
+        if row["last_scheduled_at"] is None or tick > row["last_scheduled_at"]
     ]
     for tick in outcome.ticks:
         metrics.tick_fired((now - tick - due.offset).total_seconds())

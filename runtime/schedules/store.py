@@ -30,7 +30,7 @@ __all__ = [
 _CLAIM = """
 SELECT s.id, s.workspace_id, s.tenant_id, s.kind, s.element_id, s.element_key, s.node_key,
     s.integration_id, s.connection_id, s.timing::text AS timing, s.input, s.nominal_at, s.is_held,
-    s.created_at, now() AS now, EXISTS (
+    s.last_scheduled_at, s.created_at, now() AS now, EXISTS (
         SELECT FROM runs AS r WHERE r.id = s.last_run_id AND r.status IN ('queued', 'running')
     ) AS is_busy
 FROM schedules AS s WHERE s.id = ANY(%s) AND s.next_at <= now()
@@ -117,8 +117,8 @@ async def claim_due(connection: AsyncConnection[DictRow], ids: Sequence[UUID]) -
     cursor = await connection.execute(_CLAIM, (list(ids),))
     rows = await cursor.fetchall()
     for row in rows:
-        for name in ("nominal_at", "created_at", "now"):
-            row[name] = as_utc(row[name])
+        for name in ("nominal_at", "last_scheduled_at", "created_at", "now"):
+            row[name] = row[name] and as_utc(row[name])
     return rows
 
 

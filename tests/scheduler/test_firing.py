@@ -364,18 +364,37 @@ async def test_who_dies_before_the_commit_leaves_the_tick_to_others(clock, monke
     assert len(await clock.runs(schedule)) == 1
 
 
-async def test_a_row_that_was_moved_back_makes_no_second_run(platform, clock):
-    """Whoever made the schedule forget its tick: the run's id is taken."""
+@pytest.mark.parametrize("forgets", ["last_run_id", "last_run_id = NULL, last_scheduled_at"])
+async def test_a_row_that_was_moved_back_makes_no_second_run(platform, clock, forgets):
+    """The schedule knows which tick it ran last; were that gone too, the run's id is taken."""
     schedule = await clock.make()
     await clock.come(schedule)
     await platform.rows(
-        "UPDATE schedules SET nominal_at = last_scheduled_at, next_at = now(), last_run_id = NULL"
+        f"UPDATE schedules SET nominal_at = last_scheduled_at, next_at = now(), {forgets} = NULL"
         " WHERE id = %s RETURNING id",
         uuid.UUID(schedule["id"]),
     )
     await clock.firing.fire_all()
     assert len(await clock.runs(schedule)) == 1
     assert (await clock.get(schedule))["runCount"] == 1
+
+
+async def test_what_is_overdue_does_not_make_the_fresh_late(platform, clock, monkeypatch):
+    """A tick that has just become due is among the first that are taken, whatever waits."""
+    monkeypatch.setattr("scheduler.firing._BATCH", 4)
+    schedules = [await clock.make() for _ in range(8)]
+    for age, schedule in enumerate(schedules):
+        await platform.rows(
+            "UPDATE schedules SET next_at = now() - make_interval(mins => %s),"
+            " nominal_at = now() - make_interval(mins => %s) WHERE id = %s RETURNING id",
+            *(age + 1, age + 1, uuid.UUID(schedule["id"])),
+        )
+    due = {str(row["id"]) for row in await clock.firing._due()}
+    ours = [schedule["id"] for schedule in schedules]
+    assert due & set(ours) >= {ours[0]}
+    assert len(due) == 4
+    await clock.firing.fire_all()
+    assert [len(await clock.runs(schedule)) for schedule in schedules] == [1] * 8
 
 
 async def test_one_that_cannot_be_read_holds_up_no_other(platform, clock, caplog):
