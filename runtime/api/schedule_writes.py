@@ -18,7 +18,7 @@ from runtime.actions.target import Selection, Target, find_target
 from runtime.activity.audit import audit
 from runtime.api.caller import Caller
 from runtime.errors import BadRequestError
-from runtime.flows.control import triggered
+from runtime.flows.control import checked_input
 from runtime.flows.definition import start_node
 from runtime.schedules.manage import public_schedule
 from runtime.schedules.store import Standing, database_now, standing_at
@@ -260,7 +260,7 @@ def _started(kind: str, target: Target, node_key: str | None, given: Any) -> tup
         given = {} if given is None else given
         return None, given if schema is None else check_input(schema, given)
     start = start_node(target.action, node_key)
-    checked = triggered(target.action.nodes[start], _SOME_TIMES if given is None else given)
+    checked = checked_input(target.action.nodes[start], _SOME_TIMES if given is None else given)
     return start, None if given is None else checked
 
 

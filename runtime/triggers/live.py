@@ -15,11 +15,10 @@ from typing import Any
 from uuid import UUID
 
 from runtime.config.resolve import Place, Resolved, resolve
-from runtime.config.specs.flows import TRIGGERS, FlowSpec
+from runtime.config.specs.flows import TRIGGERS, parse_flow
 from runtime.config.store import ElementRow
 from runtime.errors import ConfigurationError
 from runtime.schedules.timing import timing_of_node
-from runtime.validation import parse
 
 __all__ = ["Link", "Trigger", "TriggerId", "triggers_of"]
 
@@ -71,21 +70,27 @@ class Trigger:
 
 
 def triggers_of(
-    tenant_id: UUID, flows: Iterable[Sequence[ElementRow]], links: Sequence[Link]
+    tenant_id: UUID,
+    flows: Iterable[Sequence[ElementRow]],
+    links: Sequence[Link],
+    obstacles: dict[str, str | None],
 ) -> Iterator[Trigger]:
     """Yield the triggers of a tenant that is not archived.
 
     `flows` are the rows of each flow key that the tenant sees; `links` its connections that are not
-    archived.
+    archived. `obstacles` is what is known by now of effective flows, by revision: most tenants have
+    the same.
     """
     for rows in flows:
-        yield from _triggers_at(tenant_id, rows, None)
-        for link in links:
-            yield from _triggers_at(tenant_id, rows, link)
+        for link in (None, *links):
+            yield from _triggers_at(tenant_id, rows, link, obstacles)
 
 
 def _triggers_at(
-    tenant_id: UUID, rows: Sequence[ElementRow], link: Link | None
+    tenant_id: UUID,
+    rows: Sequence[ElementRow],
+    link: Link | None,
+    obstacles: dict[str, str | None],
 ) -> Iterator[Trigger]:
     place = Place(link.integration_id, link.app, link.id) if link else Place()
     try:
@@ -94,7 +99,9 @@ def _triggers_at(
         return
     if flow is None or not _is_instantiated(flow, place):
         return
-    reason = (link.obstacle if link else None) or _obstacle(flow)
+    if flow.revision not in obstacles:
+        obstacles[flow.revision] = _obstacle(flow)
+    reason = (link.obstacle if link else None) or obstacles[flow.revision]
     for key, node in _nodes(flow):
         config = given if isinstance(given := node.get("config"), dict) else {}
         yield Trigger(
@@ -133,7 +140,7 @@ def _nodes(flow: Resolved) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _obstacle(flow: Resolved) -> str | None:
     try:
-        spec = parse(FlowSpec, flow.spec, ConfigurationError, "The flow")
+        spec = parse_flow(flow.spec, "The flow")
     except ConfigurationError as invalid:
         return invalid.message
     return None if spec.enabled else "The flow is not enabled."

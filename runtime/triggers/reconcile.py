@@ -70,10 +70,11 @@ def _wanted(
     )
     for row in flows:
         (shared if row.tenant_id is None else own[row.tenant_id])[row.key].append(row)
+    obstacles: dict[str, str | None] = {}
     for tenant in tenants:
         mine = own[tenant]
         keyed = ([*shared.get(key, ()), *mine.get(key, ())] for key in {**shared, **mine})
-        yield from triggers_of(tenant, keyed, links.get(tenant, ()))
+        yield from triggers_of(tenant, keyed, links.get(tenant, ()), obstacles)
 
 
 def _differs(wanted: Trigger, known: DictRow | None) -> bool:

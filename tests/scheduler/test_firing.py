@@ -258,7 +258,7 @@ async def test_a_node_that_is_no_more_ends_its_run_likewise(platform, clock, wor
     """The trigger was taken out of the flow meanwhile."""
     nodes = {**PASS_ON, "other": {"type": "api-trigger"}}
     schedule = await clock.make(nodes, intervalMinutes=60, nodeKey="tick")
-    gone = {"nodes": {"tick": None}}
+    gone = {"nodes": {"tick": None, "out": None}}
     await ok(clock.tenant.patch(f"/flows/{schedule['flowKey']}", json=gone))
     await clock.come(schedule)
     (run,) = await clock.runs(schedule)
