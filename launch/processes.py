@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 _LOGINS: Mapping[str, Sequence[Role]] = {
     "api": ("authenticator", "runtime", "manager", "proxy"),
     "worker": ("worker",),
-    "scheduler": ("scheduler",),
+    "scheduler": ("scheduler", "worker"),
 }
 
 #: Worker processes of a sample instance; one dramatiq master each, so that one dies alone.

@@ -12,9 +12,11 @@ from models.data_link import DataLink
 from models.dead_letter import DeadLetter
 from models.element import Element
 from models.element_version import ElementVersion
+from models.flow_trigger import FlowTrigger, TriggerChange
 from models.idempotency import IdempotencyKey
 from models.node_run import NodeRun
 from models.run import Run
+from models.schedule import Schedule
 from models.sealed import DataKey, SealedValue
 from models.tenant import Tenant
 from models.workspace import SigningSecret, Workspace
@@ -31,14 +33,17 @@ __all__ = [
     "DeadLetter",
     "Element",
     "ElementVersion",
+    "FlowTrigger",
     "IdempotencyKey",
     "Limit",
     "NodeRun",
     "Reservation",
     "Run",
+    "Schedule",
     "SealedValue",
     "SigningSecret",
     "Tenant",
+    "TriggerChange",
     "UsageRecord",
     "Workspace",
 ]

@@ -146,6 +146,9 @@ ACCESS: dict[str, dict[str, str]] = {
     "runs": {"runtime": "siu", "manager": "su", "worker": "siu", "scheduler": "su"},
     "node_runs": {"runtime": "siu", "manager": "su", "worker": "siu"},
     "data_links": {"runtime": "siud", "manager": "siud", "worker": "siud"},
+    "flow_triggers": {"runtime": "s", "manager": "s", "worker": "siu"},
+    "schedules": {"runtime": "siud", "manager": "sud", "worker": "siud", "scheduler": "su"},
+    "trigger_changes": {"scheduler": "siud"},
     "idempotency_keys": {"runtime": "siud", "scheduler": "sd"},
     "caps": {"runtime": "s", "manager": "siud", "scheduler": "s"},
     "limits": {"runtime": "s", "manager": "siu", "proxy": "s", "worker": "s", "scheduler": "s"},
@@ -206,6 +209,10 @@ COLUMNS: dict[tuple[str, str, str], str] = {
         " called_at, stop_requested, priority, due_at, sent_at, created_at, started_at, finished_at"
     ),
     ("runs", "scheduler", "u"): "sent_at, due_at",
+    # It sees which are due, and whose; the worker's scope sees the rest. To lock rows it has to be
+    # allowed to change them.
+    ("schedules", "scheduler", "s"): "id, workspace_id, tenant_id, next_at",
+    ("schedules", "scheduler", "u"): "next_at",
 }
 
 

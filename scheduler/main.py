@@ -22,9 +22,11 @@ from runtime.settings import Settings
 from runtime.stamps import MessageStamps
 from scheduler.caps import sync_caps, sync_caps_when_told
 from scheduler.due import send_due
+from scheduler.firing import Firing
 from scheduler.metrics import QueueWatch
 from scheduler.refill import WAIT, Refiller
 from scheduler.relay import Relay
+from scheduler.triggers import reconcile_when_told
 from scheduler.upkeep import ensure_partitions, forget_expired_keys, release_orphans
 
 __all__ = ["run_scheduler"]
@@ -62,7 +64,9 @@ async def run_scheduler(settings: Settings) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     async with contextlib.AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database(settings, root, ["scheduler"], size=4))
+        database = await stack.enter_async_context(
+            Database(settings, root, ["scheduler", "worker"], size=4)
+        )
         redis = connect(settings.required_redis_url())
         stack.push_async_callback(redis.aclose)
         dispatch = Dispatch(redis, MessageStamps(root), open_carrier(settings))
@@ -73,6 +77,10 @@ async def run_scheduler(settings: Settings) -> None:
         stack.push_async_callback(listening.aclose)
         told = sync_caps_when_told(database, redis, listening)
         stack.callback(asyncio.create_task(told).cancel)
+        triggers = reconcile_when_told(database, redis, listening)
+        stack.callback(asyncio.create_task(triggers).cancel)
+        firing = Firing(database, dispatch, backlog=settings.backlog)
+        stack.callback(asyncio.create_task(firing.run(listening)).cancel)
         refiller = Refiller(database, redis, waiting, dispatch)
         stack.callback(asyncio.create_task(refiller.run()).cancel)
         duties = _Duties()

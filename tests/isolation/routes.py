@@ -13,7 +13,7 @@ __all__ = ["ASKS", "OPEN", "OWNED", "SHARED", "Ask", "routes_of"]
 #: What is acme's alone, and what belongs to its workspace: names in the braces of what is asked.
 OWNED = {
     *("connection", "action", "run", "dead", "record", "limit", "cap", "tenant"),
-    *("flow_run", "node_run"),
+    *("flow_run", "node_run", "schedule"),
     *("data_source", "field_mapping", "flow"),
 }
 SHARED = {
@@ -158,6 +158,36 @@ ASKS: dict[str, list[Ask]] = {
     "POST /flow-runs/{run_id}/fork": [
         Ask("/flow-runs/{flow_run}/fork", {"nodeRunId": "{node_run}"})
     ],
+    # schedules
+    "GET /schedules": _list(
+        "/schedules",
+        "flowKey={flow_key}",
+        "actionKey={action_key}",
+        _BY_CONNECTION[0],
+        *_BY_TENANT,
+    ),
+    "POST /schedules": [
+        Ask("/schedules", {"flowKey": "{flow}", "intervalMinutes": 60}),
+        Ask("/schedules", {"actionId": "{action}", "cron": "0 3 * * *"}),
+        Ask(
+            "/schedules",
+            {"actionKey": "{shared_action}", "connectionId": "{connection}", "cron": "0 3 * * *"},
+        ),
+    ],
+    "GET /schedules/{schedule_id}": [Ask("/schedules/{schedule}")],
+    "PATCH /schedules/{schedule_id}": [Ask("/schedules/{schedule}", {"name": "Mine"})],
+    "DELETE /schedules/{schedule_id}": [Ask("/schedules/{schedule}")],
+    **{
+        f"POST /schedules/{{schedule_id}}/{verb}": [Ask(f"/schedules/{{schedule}}/{verb}")]
+        for verb in ("pause", "resume", "run")
+    },
+    "GET /schedules/{schedule_id}/next": [Ask("/schedules/{schedule}/next")],
+    "POST /schedules/{schedule_id}/backfill": [
+        Ask("/schedules/{schedule}/backfill", {"from": "2026-01-01", "to": "2026-01-02"})
+    ],
+    "GET /flow-triggers": _list(
+        "/flow-triggers", "flowKey={flow_key}", _BY_CONNECTION[0], *_BY_TENANT
+    ),
     # connections
     "GET /connections": _list(
         "/connections", "integrationId={integration_id}", *_BY_TENANT[:2], "search=canary"

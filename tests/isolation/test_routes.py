@@ -113,6 +113,14 @@ class Shop:
                 "outputs": json.dumps([CANARY]),
             }
             insert(connection, "node_runs", node_run)
+            schedule = values_for(TABLES["schedules"], self._acme, rows) | {
+                "kind": "flow",
+                "element_id": own["flow"]["id"],
+                "element_key": own["flow"]["key"],
+                "node_key": "start",
+                "timing": {"intervalMinutes": 60},
+            }
+            insert(connection, "schedules", schedule)
         await self._services.changed(self._acme.workspace)
         return {
             **shared,
@@ -124,6 +132,7 @@ class Shop:
             "dead": [str(dead["id"])],
             "flow_run": [str(flow_run["id"])],
             "node_run": [str(node_run["id"])],
+            "schedule": [str(schedule["id"])],
             "record": [str(rows["activity_records"]["id"])],
             "limit": [str(rows["limits"]["id"])],
             "shared_limit": [str(limit["id"])],
@@ -302,6 +311,7 @@ async def test_without_a_token_nothing_is_said(shop, anonymous, route):
         "/action-run-logs",
         "/limits",
         "/caps",
+        "/schedules",
         "/usage",
     ],
 )
