@@ -4,6 +4,7 @@ Importing this package registers every table, which the migrations and the polic
 """
 
 from models.activity import ActivityRecord
+from models.alert import Alert
 from models.audit import AuditRecord
 from models.cap import Cap
 from models.connection import Connection
@@ -17,10 +18,12 @@ from models.node_run import NodeRun
 from models.run import Run
 from models.sealed import DataKey, SealedValue
 from models.tenant import Tenant
+from models.webhook import WebhookDelivery, WebhookEndpoint, WebhookSecret
 from models.workspace import SigningSecret, Workspace
 
 __all__ = [
     "ActivityRecord",
+    "Alert",
     "AuditRecord",
     "Cap",
     "Connection",
@@ -40,5 +43,8 @@ __all__ = [
     "SigningSecret",
     "Tenant",
     "UsageRecord",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookSecret",
     "Workspace",
 ]

@@ -36,6 +36,7 @@ from runtime.settings import Settings
 from runtime.stamps import MessageStamps
 from runtime.workload import Workload
 from workers.letters import Letters
+from workers.webhooks import delivering
 
 __all__ = ["WorkerProcess"]
 
@@ -105,6 +106,7 @@ class WorkerProcess:
                 workload=workload,
             )
             await stack.enter_async_context(self.letters.kept_in(database))
+            await stack.enter_async_context(delivering(settings, self.root, self.vault))
             await stack.enter_async_context(
                 serve_health(
                     settings.health_port,

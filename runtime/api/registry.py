@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from runtime.api.routes import (
     actions,
     activity,
+    alerts,
     bulk,
     caps,
     connection_data,
@@ -26,6 +27,7 @@ from runtime.api.routes import (
     tenants,
     usage,
     versions,
+    webhooks,
     workspace,
 )
 
@@ -53,5 +55,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     dead_letters.router,
     usage.router,
     activity.router,
+    alerts.router,
+    webhooks.router,
     workspace.router,
 )

@@ -12,7 +12,7 @@ from runtime.config.merge import LAYERS
 from runtime.config.places import Named
 from runtime.errors import BadRequestError, NotFoundError
 
-__all__ = ["Asked", "asked", "flag", "id_in_path", "layers_of", "named", "query_of"]
+__all__ = ["Asked", "asked", "flag", "id_in_path", "id_in_query", "layers_of", "named", "query_of"]
 
 #: The field's name for what stands in no integration.
 _ALIASES = {"universal": ("universe", "workspace"), "effective": ()}
@@ -90,3 +90,15 @@ def id_in_path(text: str, what: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise NotFoundError(f"There is no {what} {text[:100]!r}.") from None
+
+
+def id_in_query(query: Mapping[str, str], name: str) -> UUID | None:
+    """Return the id that a parameter of the query names, None without one; BadRequestError."""
+    if name not in query:
+        return None
+    try:
+        return UUID(query[name])
+    except ValueError:
+        raise BadRequestError(
+            f"{name} is not an id.", data={"errors": [{"path": f"/{name}", "message": "is no id"}]}
+        ) from None

@@ -14,6 +14,7 @@ from runtime.batching import Batcher
 from runtime.credits.ledger import settle
 from runtime.db import Database, Query
 from runtime.flows.faults import SupersededError
+from runtime.outbox import flows_started
 from runtime.runs.partitions import among
 from runtime.runs.states import Claim
 from runtime.tenancy import Scope
@@ -137,15 +138,18 @@ class NodeRecords:
 
         Large outputs are not among it; `read` brings them.
         """
-        _, rows = await self._database.ask(
-            Scope.worker([claim.owner]),
+        # Best effort: one whose worker dies right here starts without a word.
+        starts = claim.attempt == 1 and claim.parks == 0
+        asked = [
             Query(
                 "UPDATE runs SET waiting = NULL WHERE id = %s AND lease_token = %s"
                 " AND waiting IS NOT NULL RETURNING id",
                 (claim.run_id, claim.lease_token),
             ),
             Query(_BEGIN, (claim.run_id,)),
-        )
+            *([flows_started(claim.run_id)] if starts else []),
+        ]
+        rows = (await self._database.ask(Scope.worker([claim.owner]), *asked))[1]
         return {row["id"]: NodeRun(**row) for row in rows}
 
     async def read(self, claim: Claim, node: NodeRun) -> None:

@@ -20,7 +20,7 @@ from runtime.activity.read import (
 from runtime.api.answers import JsonAnswer
 from runtime.api.caller import AnyCaller, Caller
 from runtime.api.paging import Pager, limit_of
-from runtime.api.selectors import query_of
+from runtime.api.selectors import id_in_query, query_of
 from runtime.api.services import Services, services_of
 from runtime.api.tenant_names import tenant_of
 from runtime.config.places import Named, Spot, find_spot
@@ -93,11 +93,13 @@ async def _list(
             tenant_id=await tenant_of(connection, caller, query),
             tag=tag,
             statuses=statuses,
-            element_id=_as_id(query, "elementId") or _as_id(query, "actionId"),
+            element_id=id_in_query(query, "elementId") or id_in_query(query, "actionId"),
             element_key=query.get("elementKey") or query.get("actionKey"),
-            integration_id=_as_id(query, "integrationId") or _place(spot, "integrationKey", query),
-            connection_id=_as_id(query, "connectionId") or _place(spot, "connectionKey", query),
-            run_id=_as_id(query, "runId") or _as_id(query, "actionRunId"),
+            integration_id=id_in_query(query, "integrationId")
+            or _place(spot, "integrationKey", query),
+            connection_id=id_in_query(query, "connectionId")
+            or _place(spot, "connectionKey", query),
+            run_id=id_in_query(query, "runId") or id_in_query(query, "actionRunId"),
             search=query.get("search"),
             since=parse_moment(query.get("from"), "from"),
             until=parse_moment(query.get("to"), "to"),
@@ -141,14 +143,3 @@ async def _find(services: Services, caller: Caller, record_id: str, tag: str | N
         if row is not None:
             return row
     raise NotFoundError(f"There is no activity record {record_id[:100]!r}.")
-
-
-def _as_id(query: Mapping[str, str], name: str) -> UUID | None:
-    if name not in query:
-        return None
-    try:
-        return UUID(query[name])
-    except ValueError:
-        raise BadRequestError(
-            f"{name} is not an id.", data={"errors": [{"path": f"/{name}", "message": "is no id"}]}
-        ) from None
