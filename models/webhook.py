@@ -11,7 +11,7 @@ from sqlalchemy import (
     CheckConstraint,
     ForeignKeyConstraint,
     Index,
-    String,
+    Text,
     UniqueConstraint,
     text,
 )
@@ -46,7 +46,7 @@ class WebhookEndpoint(SQLModel, table=True):
     url: str
     #: Names of events, `actionRun.*` for all of a kind, `*` for all.
     events: list[str] = Field(
-        sa_type=ARRAY(String), nullable=False, sa_column_kwargs={"server_default": text("'{}'")}
+        sa_type=ARRAY(Text), nullable=False, sa_column_kwargs={"server_default": text("'{}'")}
     )
     description: str | None = None
     #: The one that the workspace's own `webhookUri` stands for.

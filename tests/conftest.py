@@ -91,6 +91,7 @@ def platform():
             egress_allow="127.0.0.0/8",
             egress_http=True,
             log_level="ERROR",
+            webhook_calls=0,  # those who test deliveries make them
         )
         logs.configure(settings)
         # Tests that look at log lines change the configuration of loggers in use.

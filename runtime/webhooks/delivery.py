@@ -265,11 +265,12 @@ class Deliverer:
             "attempt": jsontext.dumps([outcome.recorded(at)]),
         }
         async with self._database.unscoped("messenger") as connection:
-            await connection.execute(_NOTE, values)
+            # The endpoint before its delivery, as who deletes it locks them.
             if outcome.is_delivered:
                 await connection.execute(_WELL, (row["endpoint_id"],))
             else:
                 await self._fails(connection, row, outcome, now)
+            await connection.execute(_NOTE, values)
 
     async def _fails(
         self,

@@ -55,7 +55,9 @@ async def make_deliverer(platform, clock):
     async with contextlib.AsyncExitStack() as stack:
 
         async def make(**changes) -> Deliverer:
-            settings = platform.settings.model_copy(update={"webhook_timeout": 5.0, **changes})
+            settings = platform.settings.model_copy(
+                update={"webhook_calls": 32, "webhook_timeout": 5.0, **changes}
+            )
             database = Database(settings, platform.root, ["messenger"], size=2)
             await stack.enter_async_context(database)
             client = OutboundClient(

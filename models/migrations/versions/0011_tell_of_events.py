@@ -38,7 +38,7 @@ def _endpoints() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("workspace_id", sa.Uuid(), nullable=False),
         sa.Column("url", sa.String(), nullable=False),
-        sa.Column("events", sa.ARRAY(sa.String()), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("events", sa.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("description", sa.String(), nullable=True),
         sa.Column("is_main", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("is_enabled", sa.Boolean(), server_default="true", nullable=False),
