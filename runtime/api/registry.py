@@ -22,6 +22,7 @@ from runtime.api.routes import (
     health,
     layers,
     limits,
+    live,
     proxy,
     runs,
     tenants,
@@ -35,6 +36,7 @@ __all__ = ["ROUTERS"]
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
+    live.router,
     actions.router,
     runs.router,
     connections.router,

@@ -11,22 +11,18 @@ from fastapi.responses import Response
 from psycopg.rows import DictRow
 
 from runtime.activity.read import (
-    ActivityFilter,
     find_activity,
     list_activity,
     public_activity,
     public_run_log,
 )
+from runtime.api.activity_filters import find_places, narrowed
 from runtime.api.answers import JsonAnswer
 from runtime.api.caller import AnyCaller, Caller
 from runtime.api.paging import Pager, limit_of
-from runtime.api.selectors import id_in_query, query_of
+from runtime.api.selectors import query_of
 from runtime.api.services import Services, services_of
-from runtime.api.tenant_names import tenant_of
-from runtime.config.places import Named, Spot, find_spot
-from runtime.config.rows import Viewer
 from runtime.errors import BadRequestError, NotFoundError
-from runtime.moments import parse_moment
 
 __all__ = ["router"]
 
@@ -85,24 +81,17 @@ async def _list(
     tag: str | None,
     show: Callable[[DictRow], dict[str, Any]],
 ) -> Response:
-    spot = await _spot(services, caller, query)
+    spot = await find_places(services, caller, query)
     with_data = show is public_run_log
     pager = Pager.of(services.root, caller, "activity")
     async with services.database.transaction(caller.scope) as connection:
-        wanted = ActivityFilter(
-            tenant_id=await tenant_of(connection, caller, query),
-            tag=tag,
+        wanted = await narrowed(
+            connection,
+            caller,
+            query,
+            spot,
             statuses=statuses,
-            element_id=id_in_query(query, "elementId") or id_in_query(query, "actionId"),
-            element_key=query.get("elementKey") or query.get("actionKey"),
-            integration_id=id_in_query(query, "integrationId")
-            or _place(spot, "integrationKey", query),
-            connection_id=id_in_query(query, "connectionId")
-            or _place(spot, "connectionKey", query),
-            run_id=id_in_query(query, "runId") or id_in_query(query, "actionRunId"),
-            search=query.get("search"),
-            since=parse_moment(query.get("from"), "from"),
-            until=parse_moment(query.get("to"), "to"),
+            tag=tag,
             before=pager.after(query),
             limit=limit_of(query),
         )
@@ -111,25 +100,6 @@ async def _list(
     if more:
         body["cursor"] = pager.cursor(rows[-1]["id"])
     return JsonAnswer(body)
-
-
-async def _spot(services: Services, caller: Caller, query: Mapping[str, str]) -> Spot | None:
-    """Return what the keys in a query stand for. Ids need no look: records outlive their place."""
-    named = Named(
-        integration=query.get("integrationKey"),
-        connection=query.get("connectionKey"),
-        tenant=query.get("tenantId") or query.get("tenantKey"),
-    )
-    if named.integration is None and named.connection is None:
-        return None
-    async with services.database.session(caller.scope) as session:
-        return await find_spot(session, Viewer(caller.workspace_id, caller.tenant_id), named)
-
-
-def _place(spot: Spot | None, name: str, query: Mapping[str, str]) -> UUID | None:
-    if name not in query or spot is None or spot.place is None:
-        return None
-    return spot.place.connection_id if name == "connectionKey" else spot.place.integration_id
 
 
 async def _find(services: Services, caller: Caller, record_id: str, tag: str | None) -> DictRow:
