@@ -136,9 +136,11 @@ class RunRecords:
             (rows,) = await self._database.ask(scope, query)
             ours = {row["id"] for row in rows}
         await tell_ended(self._redis, ours)
-        owners = {claim.owner for claim, _ in endings}
-        self._watched.tell(each.tenant_id for each in owners)
-        self._watched.tell(each.workspace_id for each in owners)
+        self._watched.tell(
+            each
+            for claim, _ in endings
+            for each in (claim.owner.tenant_id, claim.owner.workspace_id)
+        )
         moment = now()
         for claim, ending in endings:
             if claim.run_id in ours:

@@ -131,7 +131,8 @@ async def list_since(
     cursor = await connection.execute(
         f"SELECT {_BRIEF}, t.key AS tenant_key FROM (SELECT * FROM activity_records AS a"  # noqa: S608 - our own columns and conditions
         f" WHERE {where} AND a.id > %(after)s AND a.id <> ALL(%(seen)s::uuid[])"
-        " ORDER BY a.id LIMIT %(limit)s) AS a JOIN tenants AS t ON t.id = a.tenant_id ORDER BY a.id",
+        " ORDER BY a.id LIMIT %(limit)s) AS a"
+        " JOIN tenants AS t ON t.id = a.tenant_id ORDER BY a.id",
         {**values, "after": after, "limit": limit, "seen": list(seen)},
     )
     return await cursor.fetchall()

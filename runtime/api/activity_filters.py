@@ -38,17 +38,12 @@ async def narrowed(
     caller: Caller,
     query: Mapping[str, str],
     spot: Spot | None,
-    *,
-    statuses: list[str] | None,
-    tag: str | None,
-    before: UUID | None = None,
-    limit: int = 100,
 ) -> ActivityFilter:
-    """Return the filter that a query stands for; BadRequestError for what makes no sense."""
+    """Return what a query narrows activity to, without its page; BadRequestError for nonsense."""
     return ActivityFilter(
         tenant_id=await tenant_of(connection, caller, query),
-        tag=tag,
-        statuses=statuses,
+        tag=query.get("tag") or query.get("kind"),
+        statuses=query["status"].split(",") if "status" in query else None,
         element_id=id_in_query(query, "elementId") or id_in_query(query, "actionId"),
         element_key=query.get("elementKey") or query.get("actionKey"),
         integration_id=id_in_query(query, "integrationId") or _place(spot, "integrationKey", query),
@@ -57,8 +52,6 @@ async def narrowed(
         search=query.get("search"),
         since=parse_moment(query.get("from"), "from"),
         until=parse_moment(query.get("to"), "to"),
-        before=before,
-        limit=limit,
     )
 
 

@@ -50,7 +50,7 @@ class EventStream(Response):
         until: Callable[[], Awaitable[None]],
         closed: Callable[[], None],
     ) -> None:
-        """Take what yields events, what returns when the stream has to end, and what to call then."""
+        """Take what yields events, what returns when the stream has to end, and its epilogue."""
         super().__init__()
         self._events = events
         self._until = until

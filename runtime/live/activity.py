@@ -25,8 +25,10 @@ async def follow_activity(
     wanted: ActivityFilter,
     *,
     after: UUID | None = None,
-) -> AsyncIterator[DictRow]:
+) -> AsyncIterator[DictRow | None]:
     """Yield the records that fit, as they come; first those after an id, if one is given.
+
+    None, right at the beginning, says that nothing is missed from now on.
 
     Ends if they are not taken as fast as they come.
     """
@@ -37,6 +39,7 @@ async def follow_activity(
 
     key = ("activity", scope)
     async with tails.subscribed(key, scope.tenant_id or scope.workspace_id, read) as subscriber:
+        yield None
         sent: set[UUID] = set()
         while after is not None and len(sent) < _MISSED:
             async with database.transaction(scope) as connection:

@@ -31,8 +31,11 @@ _SHOWN = {**{kind: kind for kind in KINDS}, "connection": "connection", "tenant"
 
 async def follow_elements(
     database: Database, tails: Tails, scope: Scope
-) -> AsyncIterator[tuple[str, UUID]]:
-    """Yield the kind and the id of what changed, as it changes."""
+) -> AsyncIterator[tuple[str, UUID] | None]:
+    """Yield the kind and the id of what changed, as it changes.
+
+    None, right at the beginning, says that nothing is missed from now on.
+    """
     workspace = Scope.workspace(scope.workspace_id)
 
     async def read(begin: UUID, seen: Sequence[UUID], limit: int) -> Sequence[DictRow]:
@@ -48,6 +51,7 @@ async def follow_elements(
 
     key = ("elements", workspace)
     async with tails.subscribed(key, scope.workspace_id, read) as subscriber:
+        yield None
         async for row in subscriber.rows():
             if scope.tenant_id is None or _may_see(row, scope.tenant_id):
                 yield _SHOWN[row["target_kind"]], row["target_id"]

@@ -41,7 +41,7 @@ class Subscriber:
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self._rows: asyncio.Queue[DictRow | None] = asyncio.Queue(_WAITING)
+        self._rows: asyncio.Queue[DictRow] = asyncio.Queue(_WAITING)
         #: Whether it was too slow, or the tail broke.
         self.is_dropped = False
 
@@ -55,9 +55,7 @@ class Subscriber:
     async def rows(self) -> AsyncIterator[DictRow]:
         """Yield rows as they come; ends when it was dropped."""
         while not self.is_dropped:
-            row = await self._rows.get()
-            if row is not None:
-                yield row
+            yield await self._rows.get()
 
 
 class _Tail:
@@ -67,7 +65,7 @@ class _Tail:
         self._hub = hub
         self._watched = watched
         self._read = read
-        self._after = uuid_floor(now())
+        self._first = self._after = uuid_floor(now())
         self._seen: dict[UUID, None] = {}
         self.subscribers: set[Subscriber] = set()
 
@@ -92,7 +90,7 @@ class _Tail:
         rows = await self._read(begin, list(self._seen), _PAGE)
         for row in rows:
             self._seen[row["id"]] = None
-            for subscriber in self.subscribers:
+            for subscriber in self.subscribers if row["id"] >= self._first else ():
                 subscriber.offer(row)
         if rows:
             self._after = max(self._after, rows[-1]["id"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -40,10 +41,7 @@ _LOG_STATUSES = {"success": ["completed"], "error": ["failed", "stopped"]}
 @router.get("/activity")
 async def get_activities(request: Request, caller: AnyCaller, services: ServicesHere) -> Response:
     """List activity records, newest first, without inputs and outputs."""
-    query = query_of(request)
-    statuses = query["status"].split(",") if "status" in query else None
-    tag = query.get("tag") or query.get("kind")
-    return await _list(services, caller, query, statuses, tag, public_activity)
+    return await _list(services, caller, query_of(request), public_activity)
 
 
 @router.get("/activity/{record_id}")
@@ -64,7 +62,7 @@ async def get_run_logs(request: Request, caller: AnyCaller, services: ServicesHe
                 "status is success or error.",
                 data={"errors": [{"path": "/status", "message": "is neither success nor error"}]},
             )
-    return await _list(services, caller, query, statuses, _RUN_TAG, public_run_log)
+    return await _list(services, caller, query, public_run_log, statuses=statuses, tag=_RUN_TAG)
 
 
 @router.get("/action-run-logs/{record_id}")
@@ -77,23 +75,18 @@ async def _list(
     services: Services,
     caller: Caller,
     query: Mapping[str, str],
-    statuses: list[str] | None,
-    tag: str | None,
     show: Callable[[DictRow], dict[str, Any]],
+    **changes: Any,
 ) -> Response:
     spot = await find_places(services, caller, query)
     with_data = show is public_run_log
     pager = Pager.of(services.root, caller, "activity")
     async with services.database.transaction(caller.scope) as connection:
-        wanted = await narrowed(
-            connection,
-            caller,
-            query,
-            spot,
-            statuses=statuses,
-            tag=tag,
+        wanted = replace(
+            await narrowed(connection, caller, query, spot),
             before=pager.after(query),
             limit=limit_of(query),
+            **changes,
         )
         rows, more = await list_activity(connection, caller.scope, wanted, with_data=with_data)
     body: dict[str, Any] = {"items": [show(row) for row in rows]}

@@ -48,14 +48,7 @@ async def watch_activity(request: Request, watcher: LiveCaller) -> Response:
     services, caller = watcher.services, watcher.caller
     spot = await find_places(services, caller, query)
     async with services.database.transaction(caller.scope) as connection:
-        wanted = await narrowed(
-            connection,
-            caller,
-            query,
-            spot,
-            statuses=query["status"].split(",") if "status" in query else None,
-            tag=query.get("tag") or query.get("kind"),
-        )
+        wanted = await narrowed(connection, caller, query, spot)
     return _stream(watcher, _of_activity(watcher, wanted, _last_record(request)))
 
 
@@ -87,21 +80,24 @@ async def _of_activity(
     watcher: Watcher, wanted: ActivityFilter, after: UUID | None
 ) -> AsyncGenerator[bytes, None]:
     services = watcher.services
-    yield event({"type": "connected", "timestamp": now()}, name="connected")
     records = follow_activity(
         services.database, services.tails, watcher.caller.scope, wanted, after=after
     )
     async for row in records:
-        yield event(public_activity(row), name="activity", id=str(row["id"]))
+        if row is None:
+            yield event({"type": "connected", "timestamp": now()}, name="connected")
+        else:
+            yield event(public_activity(row), name="activity", id=str(row["id"]))
 
 
 async def _of_workspace(watcher: Watcher) -> AsyncGenerator[bytes, None]:
     services = watcher.services
-    connected = {"type": "connected", "message": "Connected.", "timestamp": now()}
-    yield event(connected)
-    changes = follow_elements(services.database, services.tails, watcher.caller.scope)
-    async for kind, element_id in changes:
-        yield event({"type": "element-update", "elementType": kind, "elementId": element_id})
+    async for change in follow_elements(services.database, services.tails, watcher.caller.scope):
+        if change is None:
+            yield event({"type": "connected", "message": "Connected.", "timestamp": now()})
+        else:
+            kind, element_id = change
+            yield event({"type": "element-update", "elementType": kind, "elementId": element_id})
 
 
 def _stream(watcher: Watcher, events: AsyncGenerator[bytes, None]) -> Response:
