@@ -232,6 +232,8 @@ class Deliverer:
     ) -> tuple[int | None, str | None, str | None, float | None]:
         """Return the status, what went wrong, what was said, and the wait that was asked for."""
         row = attempt.row
+        if not attempt.secrets:
+            return None, "The endpoint has no secret, and nothing is sent unsigned.", None, None
         body = _payload(row)
         headers = {
             "Content-Type": "application/json",

@@ -20,7 +20,7 @@ from runtime.api.selectors import id_in_path, id_in_query, query_of
 from runtime.api.services import Services, services_of
 from runtime.api.tenant_names import tenant_of
 from runtime.api.webhook_bodies import BulkReplay, EndpointChange, NewEndpoint, Rotation
-from runtime.errors import BadRequestError
+from runtime.errors import BadRequestError, NotFoundError
 from runtime.moments import parse_moment
 from runtime.validation import parse
 from runtime.webhooks.deliveries import (
@@ -121,8 +121,10 @@ async def get_secret(endpoint_id: str, caller: ManagerCaller, services: Services
     async with services.database.transaction(caller.scope) as connection:
         row = await find_endpoint(connection, caller.workspace_id, id_in_path(endpoint_id, _WHAT))
         await _record(connection, caller, row, "secret_read", None)
-        secrets = (await load_secrets(connection, services.vault, [row["id"]]))[row["id"]]
-    return JsonAnswer({"secret": secrets[0]}, headers=_PRIVATE)
+        secrets = await load_secrets(connection, services.vault, [row["id"]])
+    if row["id"] not in secrets:
+        raise NotFoundError("The webhook endpoint has no secret; rotate it to get one.")
+    return JsonAnswer({"secret": secrets[row["id"]][0]}, headers=_PRIVATE)
 
 
 @router.post("/webhook-endpoints/{endpoint_id}/rotate-secret")
