@@ -59,7 +59,7 @@ ROWS: dict[str, dict[str, tuple[str, str]]] = {
         "runtime": (f"workspace_id = {_TENANT_WORKSPACE}", "false"),
         "manager": (_MANAGED, _MANAGED),
         "worker": (f"workspace_id = ANY {_WORKER_WORKSPACES}", "false"),
-        "scheduler": (_ALL, "false"),
+        "scheduler": (_ALL, "deleted_at IS NOT NULL"),
         "messenger": (_ALL, _ALL),
     },
     # What a workspace is told, also of its tenants' things; only the workspace reads it.
@@ -207,9 +207,9 @@ ACCESS: dict[str, dict[str, str]] = {
     "dead_letters": {"worker": "i", "scheduler": "sd"},
     "webhook_endpoints": {
         "runtime": "s",
-        "manager": "siud",
+        "manager": "siu",
         "worker": "s",
-        "scheduler": "s",
+        "scheduler": "sd",
         "messenger": "su",
     },
     "webhook_secrets": {"manager": "siud", "messenger": "s"},
@@ -248,7 +248,7 @@ COLUMNS: dict[tuple[str, str, str], str] = {
     ("runs", "scheduler", "u"): "sent_at, due_at",
     ("webhook_endpoints", "runtime", "s"): _NOTICE,
     ("webhook_endpoints", "worker", "s"): _NOTICE,
-    ("webhook_endpoints", "scheduler", "s"): _NOTICE,
+    ("webhook_endpoints", "scheduler", "s"): f"{_NOTICE}, deleted_at",
     ("webhook_endpoints", "messenger", "u"): (
         "is_enabled, disabled_reason, failures, failing_since, quiet_until, updated_at"
     ),

@@ -61,6 +61,8 @@ class WebhookEndpoint(SQLModel, table=True):
     quiet_until: datetime | None = moment()
     created_at: datetime = written_at()
     updated_at: datetime = written_at()
+    #: The row goes later: who is just ending a run may be writing a delivery for it.
+    deleted_at: datetime | None = moment()
 
 
 class WebhookSecret(SQLModel, table=True):

@@ -69,7 +69,14 @@ async def forget_expired_keys(database: Database) -> int:
 
 
 async def forget_deliveries(database: Database, days: float) -> int:
-    """Delete webhook deliveries that are older than so many days; return how many."""
+    """Delete webhook deliveries that are older than so many days; return how many.
+
+    Endpoints that were deleted an hour ago go too, with theirs: nobody is writing one any more.
+    """
+    async with database.unscoped("scheduler") as connection:
+        await connection.execute(
+            "DELETE FROM webhook_endpoints WHERE deleted_at < now() - interval '1 hour'"
+        )
     total = 0
     while True:
         async with database.unscoped("scheduler") as connection:

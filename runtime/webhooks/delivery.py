@@ -21,7 +21,7 @@ import structlog
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from runtime import clock, jsontext
+from runtime import clock, jsontext, metrics
 from runtime.alerts.raising import Cause, raise_alerts
 from runtime.clock import monotonic
 from runtime.connectors.client import OutboundClient, OutboundRequest
@@ -37,8 +37,8 @@ __all__ = ["Deliverer"]
 
 log = structlog.get_logger()
 
-#: Seconds between two looks for what is due, when nothing is.
-_PAUSE = 0.5
+#: Seconds between two looks for what is due: shortly after something was, and in quiet times.
+_PAUSE, _QUIET_PAUSE, _SHORTLY = 0.25, 1.0, 30.0
 #: Seconds after trouble of ours.
 _TROUBLE = 2.0
 #: Seconds on top of the longest call for which an attempt is held.
@@ -145,6 +145,7 @@ class Deliverer:
 
     async def run(self) -> None:
         """Send whatever gets due, until cancelled."""
+        last = monotonic()
         try:
             while True:
                 try:
@@ -153,8 +154,11 @@ class Deliverer:
                     log.exception("webhooks.not_claimed", error=type(error).__name__)
                     await asyncio.sleep(_TROUBLE)
                     continue
-                if not found:
-                    await self._pause()
+                if found:
+                    last = monotonic()
+                else:
+                    is_busy = self._going or monotonic() - last < _SHORTLY
+                    await self._pause(_PAUSE if is_busy else _QUIET_PAUSE)
         finally:
             for task in self._going:
                 task.cancel()
@@ -167,11 +171,11 @@ class Deliverer:
             await asyncio.gather(*self._going)
         return total
 
-    async def _pause(self) -> None:
+    async def _pause(self, seconds: float) -> None:
         """Wait for a call that ends, or for a while."""
         self._freed.clear()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_PAUSE):
+            async with asyncio.timeout(seconds):
                 await self._freed.wait()
 
     async def _begin(self) -> int:
@@ -219,6 +223,7 @@ class Deliverer:
             # It is still held, so it is tried again when the hold ends.
             log.exception("webhooks.not_noted", error=type(error).__name__)
         else:
+            metrics.webhook_attempted(delivered=outcome.is_delivered)
             log.info(
                 "webhook.attempted",
                 delivery_id=str(row["id"]),

@@ -35,6 +35,8 @@ MOST = 20
 
 _KINDS = sorted({name.partition(".")[0] for name in EVENTS})
 
+_FIND = "SELECT * FROM webhook_endpoints WHERE workspace_id = %s AND id = %s AND deleted_at IS NULL"
+
 _COLUMNS = frozenset({"url", "events", "description", "is_enabled"})
 
 
@@ -48,7 +50,9 @@ async def list_endpoints(
 ) -> Sequence[DictRow]:
     """Return all endpoints of a workspace, the oldest first."""
     cursor = await connection.execute(
-        "SELECT * FROM webhook_endpoints WHERE workspace_id = %s ORDER BY id", (workspace_id,)
+        "SELECT * FROM webhook_endpoints WHERE workspace_id = %s AND deleted_at IS NULL"
+        " ORDER BY id",
+        (workspace_id,),
     )
     return await cursor.fetchall()
 
@@ -62,9 +66,7 @@ async def find_endpoint(
 ) -> DictRow:
     """Return an endpoint; NotFoundError for another workspace's as for none at all."""
     cursor = await connection.execute(
-        "SELECT * FROM webhook_endpoints WHERE workspace_id = %s AND id = %s"  # noqa: S608 - our own SQL
-        f"{' FOR NO KEY UPDATE' if lock else ''}",
-        (workspace_id, endpoint_id),
+        f"{_FIND} FOR NO KEY UPDATE" if lock else _FIND, (workspace_id, endpoint_id)
     )
     row = await cursor.fetchone()
     if row is None:
@@ -139,8 +141,13 @@ async def change_endpoint(
 
 
 async def delete_endpoint(connection: AsyncConnection[DictRow], row: DictRow) -> None:
-    """Delete an endpoint with its secrets and its deliveries."""
-    await connection.execute("DELETE FROM webhook_endpoints WHERE id = %s", (row["id"],))
+    """Delete an endpoint and its secrets; the scheduler takes what is left of it away later."""
+    await connection.execute(
+        "UPDATE webhook_endpoints SET is_enabled = false, is_main = false, deleted_at = now()"
+        " WHERE id = %s",
+        (row["id"],),
+    )
+    await connection.execute("DELETE FROM webhook_secrets WHERE endpoint_id = %s", (row["id"],))
     await end_alert(connection, row["workspace_id"], "webhookEndpointDisabled", str(row["id"]))
 
 

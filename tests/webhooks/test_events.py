@@ -178,3 +178,21 @@ async def test_no_event_without_its_fact(platform, workspace, acme, worker, endp
     told = await events()
     assert len(told) == 40
     assert len({row["data"]["actionRun"]["id"] for row in told}) == 40
+
+
+async def test_a_run_ends_as_it_should_while_its_endpoint_is_deleted(
+    platform, workspace, acme, worker, endpoint, events
+):
+    """Who ends it has seen the endpoint and finds it gone; that is no fault of the run's."""
+    await add_element(platform, workspace.id, "action", "echo", ECHO)
+    async with platform.owner() as owner:
+        await owner.execute("BEGIN")
+        await owner.execute(
+            "UPDATE webhook_endpoints SET is_enabled = false, is_main = false,"
+            " deleted_at = now() WHERE id = %s",
+            (endpoint["id"],),
+        )
+        await ok(acme.post("/actions/echo/run", json={}))
+        await owner.execute("COMMIT")
+    await ok(acme.post("/actions/echo/run", json={}))
+    assert [row["event"] for row in await events()] == ["actionRun.completed"]

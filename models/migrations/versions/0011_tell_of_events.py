@@ -46,6 +46,7 @@ def _endpoints() -> None:
         sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
         *_moments("failing_since", "quiet_until"),
         *_written("created_at", "updated_at"),
+        *_moments("deleted_at"),
         sa.CheckConstraint(
             "disabled_reason IN ('gone', 'failing')",
             name=op.f("ck_webhook_endpoints_disabled_reason"),

@@ -107,7 +107,7 @@ async def patch_endpoint(
 async def remove_endpoint(
     endpoint_id: str, caller: ManagerCaller, services: ServicesHere
 ) -> Response:
-    """Delete an endpoint for good, with its secret and its deliveries."""
+    """Delete an endpoint for good, with its secret; its deliveries follow within two hours."""
     async with services.database.transaction(caller.scope) as connection:
         row = await _locked(connection, caller, endpoint_id)
         await delete_endpoint(connection, row)
