@@ -26,8 +26,8 @@ _WATCHED, _NEWS = "vesicle:watched", "vesicle:news"
 
 #: Seconds between two announcements of what is watched, and for which one counts.
 ANNOUNCE, _COUNTS = 5.0, 15.0
-#: Things that one process believes to be watched.
-_MOST = 10_000
+#: Things believed to be watched, past which those that are not any more are forgotten.
+_MANY = 1000
 
 
 class Watched:
@@ -37,6 +37,7 @@ class Watched:
         """Tell over this Redis."""
         self._redis = redis
         self._until: dict[UUID, float] = {}
+        self._heard = 0.0
         self._telling: set[asyncio.Task[None]] = set()
 
     def tell(self, ids: Iterable[UUID]) -> None:
@@ -44,6 +45,9 @@ class Watched:
         if not self._until:
             return
         now = monotonic()
+        if now - self._heard > _COUNTS:
+            self._until.clear()
+            return
         wanted = [str(each) for each in set(ids) if self._until.get(each, 0.0) > now]
         if wanted:
             task = asyncio.create_task(_publish(self._redis, _NEWS, wanted))
@@ -55,14 +59,14 @@ class Watched:
         await _listen(listening, _WATCHED, self._learn)
 
     def _learn(self, ids: list[UUID]) -> None:
-        now = monotonic()
+        self._heard = now = monotonic()
         self._until.update(dict.fromkeys(ids, now + _COUNTS))
-        if len(self._until) > _MOST or not ids:
+        if len(self._until) > _MANY:
             self._until = {each: until for each, until in self._until.items() if until > now}
 
 
 async def announce_watched(redis: Redis, ids: Iterable[UUID]) -> None:
-    """Say what this process watches; an announcement of nothing has others tidy up."""
+    """Say what this process watches, or some of it."""
     await _publish(redis, _WATCHED, [str(each) for each in ids])
 
 

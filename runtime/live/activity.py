@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from uuid import UUID
 
 from psycopg.rows import DictRow
@@ -25,7 +25,7 @@ async def follow_activity(
     wanted: ActivityFilter,
     *,
     after: UUID | None = None,
-) -> AsyncIterator[DictRow | None]:
+) -> AsyncGenerator[DictRow | None, None]:
     """Yield the records that fit, as they come; first those after an id, if one is given.
 
     None, right at the beginning, says that nothing is missed from now on.

@@ -6,7 +6,7 @@ go out; what the change was is to be read by whoever may.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from uuid import UUID
 
 from psycopg.rows import DictRow
@@ -31,7 +31,7 @@ _SHOWN = {**{kind: kind for kind in KINDS}, "connection": "connection", "tenant"
 
 async def follow_elements(
     database: Database, tails: Tails, scope: Scope
-) -> AsyncIterator[tuple[str, UUID] | None]:
+) -> AsyncGenerator[tuple[str, UUID] | None, None]:
     """Yield the kind and the id of what changed, as it changes.
 
     None, right at the beginning, says that nothing is missed from now on.

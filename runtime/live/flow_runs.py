@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -33,7 +33,7 @@ async def follow_flow_run(
     run_id: UUID,
     *,
     since: datetime | None = None,
-) -> AsyncIterator[tuple[str, dict[str, Any], datetime]]:
+) -> AsyncGenerator[tuple[str, dict[str, Any], datetime], None]:
     """Yield what changes, from what there is on, until the run has ended.
 
     Each is `run` or `node`, what the API shows of it, and a moment from which on it can be gone on.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import datetime
 from uuid import UUID
 
@@ -70,8 +71,9 @@ async def _of_flow_run(
         run_id,
         since=since,
     )
-    async for name, shown, moment in changes:
-        yield event(shown, name=name, id=moment.isoformat())
+    async with aclosing(changes):
+        async for name, shown, moment in changes:
+            yield event(shown, name=name, id=moment.isoformat())
     # An EventSource opens a stream anew that just ends.
     yield event({"type": "end", "flowRunId": str(run_id)}, name="end")
 
@@ -83,21 +85,24 @@ async def _of_activity(
     records = follow_activity(
         services.database, services.tails, watcher.caller.scope, wanted, after=after
     )
-    async for row in records:
-        if row is None:
-            yield event({"type": "connected", "timestamp": now()}, name="connected")
-        else:
-            yield event(public_activity(row), name="activity", id=str(row["id"]))
+    async with aclosing(records):
+        async for row in records:
+            if row is None:
+                yield event({"type": "connected", "timestamp": now()}, name="connected")
+            else:
+                yield event(public_activity(row), name="activity", id=str(row["id"]))
 
 
 async def _of_workspace(watcher: Watcher) -> AsyncGenerator[bytes, None]:
     services = watcher.services
-    async for change in follow_elements(services.database, services.tails, watcher.caller.scope):
-        if change is None:
-            yield event({"type": "connected", "message": "Connected.", "timestamp": now()})
-        else:
-            kind, element_id = change
-            yield event({"type": "element-update", "elementType": kind, "elementId": element_id})
+    changes = follow_elements(services.database, services.tails, watcher.caller.scope)
+    async with aclosing(changes):
+        async for change in changes:
+            if change is None:
+                yield event({"type": "connected", "message": "Connected.", "timestamp": now()})
+            else:
+                named = {"elementType": change[0], "elementId": change[1]}
+                yield event({"type": "element-update", **named})
 
 
 def _stream(watcher: Watcher, events: AsyncGenerator[bytes, None]) -> Response:
