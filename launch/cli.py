@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shlex
 import sys
 from pathlib import Path
@@ -93,7 +94,8 @@ def api(port: Annotated[int | None, typer.Option(help="Instead of VESICLE_PORT."
         timeout_graceful_shutdown=int(config.grace),
     )
     server = Server(served)
-    server.run()
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
     if not server.started:
         sys.exit(3)  # as uvicorn's own command does
 

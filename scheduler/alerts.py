@@ -14,6 +14,7 @@ from psycopg.rows import DictRow
 
 from runtime.alerts.raising import AlertType, Cause, end_others, raise_alerts
 from runtime.credits.limits import SLICES
+from runtime.credits.recount import SAME_PLACE
 from runtime.db import Database
 
 __all__ = ["watch_connections", "watch_dead_letters", "watch_limits"]
@@ -22,8 +23,8 @@ __all__ = ["watch_connections", "watch_dead_letters", "watch_limits"]
 #: hovers about it would else raise one alert after the other.
 _CALM = 0.9
 
-# A window's total holds what has left it since it was last reserved in; so where it may be too
-# much, the live slices are added up.
+# Without those that a tenant's own limit stands in for. A window's total holds what has left it
+# since it was last reserved in; so where it may be too much, the live slices are added up.
 _LIMITS = f"""
 WITH near AS (
     SELECT l.id AS limit_id, w.subject_id, l.workspace_id, coalesce(w.tenant_id, l.tenant_id)
@@ -35,6 +36,8 @@ WITH near AS (
     FROM credit_windows AS w JOIN limits AS l ON l.id = w.limit_id
     WHERE l.archived_at IS NULL AND l.amount > 0 AND cardinality(l.alert_at) > 0
       AND w.total >= l.amount * l.alert_at[1] * {_CALM}
+      AND NOT (l.tenant_id IS NULL AND w.tenant_id IS NOT NULL AND EXISTS (
+        SELECT FROM limits AS o WHERE {SAME_PLACE} AND o.tenant_id = w.tenant_id))
 )
 SELECT near.*, part AS threshold, used >= amount * part::numeric AS is_reached
 FROM near CROSS JOIN LATERAL unnest(alert_at) AS part
@@ -55,6 +58,8 @@ GROUP BY workspace_id HAVING count(*) >= %s
 async def watch_limits(database: Database) -> int:
     """Raise an alert for each threshold of a limit that is crossed; return how many are new."""
     async with database.unscoped("scheduler") as connection:
+        if not await _is_alone(connection, "creditLimit"):
+            return 0
         rows = await (await connection.execute(_LIMITS)).fetchall()
         lasting = [(row["workspace_id"], _crossing(row)) for row in rows]
         reached = [_limit_cause(row) for row in rows if row["is_reached"]]
@@ -64,6 +69,8 @@ async def watch_limits(database: Database) -> int:
 async def watch_connections(database: Database) -> int:
     """Raise an alert for each connection that only its customer can mend."""
     async with database.unscoped("scheduler") as connection:
+        if not await _is_alone(connection, "connectionClientActionRequired"):
+            return 0
         rows = await (await connection.execute(_CONNECTIONS)).fetchall()
         causes = [_connection_cause(row) for row in rows]
         lasting = [(cause.workspace_id, cause.subject) for cause in causes]
@@ -73,6 +80,8 @@ async def watch_connections(database: Database) -> int:
 async def watch_dead_letters(database: Database, threshold: int) -> int:
     """Raise an alert for each workspace with so many dead letters; it ends at half of them."""
     async with database.unscoped("scheduler") as connection:
+        if not await _is_alone(connection, "deadLettersPilingUp"):
+            return 0
         cursor = await connection.execute(_DEAD, (max(1, threshold // 2),))
         rows = await cursor.fetchall()
         lasting = [(row["workspace_id"], "runs") for row in rows]
@@ -89,6 +98,18 @@ async def watch_dead_letters(database: Database, threshold: int) -> int:
             if row["dead"] >= threshold
         ]
         return await _update(connection, "deadLettersPilingUp", lasting, causes)
+
+
+async def _is_alone(connection: AsyncConnection[DictRow], kind: AlertType) -> bool:
+    """Return whether no other scheduler looks for this, and keep it so until the commit.
+
+    One that has looked before us would else end what we have just raised.
+    """
+    cursor = await connection.execute(
+        "SELECT pg_try_advisory_xact_lock(hashtext('alerts'), hashtext(%s)) AS alone", (kind,)
+    )
+    row = await cursor.fetchone()
+    return row is not None and bool(row["alone"])
 
 
 async def _update(

@@ -113,6 +113,30 @@ async def test_thresholds_are_settable(database, manager, limit, used):
         assert error["data"]["errors"][0]["path"].startswith("/alertAt")
 
 
+async def test_of_several_schedulers_one_looks(database, platform, manager, limit, used):
+    """While one does, the others leave it to it."""
+    await used(81, limit)
+    async with platform.owner() as owner:
+        await owner.execute("BEGIN")
+        await owner.execute(
+            "SELECT pg_advisory_xact_lock(hashtext('alerts'), hashtext('creditLimit'))"
+        )
+        assert await watch_limits(database) == 0
+        await owner.execute("COMMIT")
+    assert await watch_limits(database) >= 1
+
+
+async def test_a_limit_that_another_stands_in_for(database, manager, acme, limit, used):
+    """A tenant's own limit is the one that counts for it, and the one that alerts."""
+    await used(90, limit)
+    await watch_limits(database)
+    body = {**{name: limit[name] for name in ("resource", "scope", "window")}, "limit": 1000}
+    tenant = (await ok(acme.get("/self")))["id"]
+    await ok(manager.post("/limits", json={**body, "tenantId": tenant}), 201)
+    await watch_limits(database)
+    assert [one["status"] for one in await _alerts(manager)] == ["resolved"]
+
+
 async def test_a_workspaces_limit_is_the_managers_alone(
     database, platform, workspace, manager, acme
 ):

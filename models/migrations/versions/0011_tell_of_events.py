@@ -26,6 +26,12 @@ def upgrade() -> None:
             "alert_at", sa.ARRAY(sa.Float()), server_default=sa.text("'{0.8,1}'"), nullable=False
         ),
     )
+    op.create_index(
+        "ix_connections_ill",
+        "connections",
+        ["id"],
+        postgresql_where=sa.text("state = 'CLIENT_ACTION_REQUIRED'"),
+    )
     _endpoints()
     _secrets()
     _deliveries()
@@ -196,4 +202,5 @@ def downgrade() -> None:
     """Forget all of that."""
     for table in ("alerts", "webhook_deliveries", "webhook_secrets", "webhook_endpoints"):
         op.drop_table(table)
+    op.drop_index("ix_connections_ill", table_name="connections")
     op.drop_column("limits", "alert_at")
