@@ -103,8 +103,8 @@ class Settings(BaseSettings):
     sandbox_log: int = Field(default=65_536, ge=0)
     #: Webhooks that one worker process sends at once, 0 for none, and to one endpoint, whatever
     #: process sends them; seconds that each may take.
-    webhook_calls: int = Field(default=32, ge=0)
-    webhook_calls_each: int = Field(default=4, ge=1)
+    webhook_calls: int = Field(default=64, ge=0)
+    webhook_calls_each: int = Field(default=10, ge=1)
     webhook_timeout: float = Field(default=30.0, gt=0, le=300)
     #: Seconds of nothing but failures after which an endpoint is switched off: 5 days.
     webhook_patience: float = Field(default=5 * 86_400, gt=0)
