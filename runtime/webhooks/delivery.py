@@ -41,6 +41,8 @@ log = structlog.get_logger()
 _PAUSE, _QUIET_PAUSE, _SHORTLY = 0.25, 1.0, 30.0
 #: Seconds after trouble of ours.
 _TROUBLE = 2.0
+#: Seconds that calls under way get when the process stops.
+_LAST = 5.0
 #: Seconds on top of the longest call for which an attempt is held.
 _MARGIN = 15.0
 #: Characters of an answer that the log keeps, and seconds that it is read for.
@@ -160,7 +162,10 @@ class Deliverer:
                     is_busy = self._going or monotonic() - last < _SHORTLY
                     await self._pause(_PAUSE if is_busy else _QUIET_PAUSE)
         finally:
-            for task in self._going:
+            # What is cut off is sent again by another process: rather let it be answered.
+            if self._going:
+                await asyncio.wait(self._going, timeout=_LAST)
+            for task in list(self._going):
                 task.cancel()
 
     async def deliver_due(self) -> int:

@@ -6,14 +6,22 @@ from collections import defaultdict
 from collections.abc import Sequence
 from uuid import UUID
 
+import structlog
 import uuid_utils.compat
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from runtime.credentials.store import Subject, current_key
-from runtime.credentials.vault import Vault, WrappedKey
+from runtime.credentials.vault import (
+    SealBrokenError,
+    UnknownMasterKeyError,
+    Vault,
+    WrappedKey,
+)
 
 __all__ = ["add_secret", "load_secrets"]
+
+log = structlog.get_logger()
 
 _FIELD = "webhook-secret"
 
@@ -57,7 +65,10 @@ async def add_secret(
 async def load_secrets(
     connection: AsyncConnection[DictRow], vault: Vault, endpoint_ids: Sequence[UUID]
 ) -> dict[UUID, list[str]]:
-    """Return the secrets of each endpoint that are valid now, the newest first."""
+    """Return the secrets of each endpoint that are valid now, the newest first.
+
+    One that cannot be opened is left out and logged: it must not keep others' from being used.
+    """
     cursor = await connection.execute(
         "SELECT s.id AS secret_id, s.workspace_id, s.endpoint_id, s.sealed, k.id, k.master_key,"
         " k.wrapped FROM webhook_secrets AS s JOIN data_keys AS k ON k.id = s.data_key_id"
@@ -67,13 +78,22 @@ async def load_secrets(
     )
     found: dict[UUID, list[str]] = defaultdict(list)
     for row in await cursor.fetchall():
-        secret = vault.open(
-            WrappedKey(row["id"], row["master_key"], bytes(row["wrapped"])),
-            row["workspace_id"],
-            workspace=row["workspace_id"],
-            subject=row["secret_id"],
-            field=_FIELD,
-            sealed=bytes(row["sealed"]),
-        )
-        found[row["endpoint_id"]].append(secret.decode())
-    return found
+        try:
+            secret = _opened(vault, row)
+        except (SealBrokenError, UnknownMasterKeyError) as error:
+            endpoint = str(row["endpoint_id"])
+            log.error("webhooks.not_opened", endpoint_id=endpoint, error=type(error).__name__)  # noqa: TRY400 - the stack says nothing more
+        else:
+            found[row["endpoint_id"]].append(secret)
+    return dict(found)
+
+
+def _opened(vault: Vault, row: DictRow) -> str:
+    return vault.open(
+        WrappedKey(row["id"], row["master_key"], bytes(row["wrapped"])),
+        row["workspace_id"],
+        workspace=row["workspace_id"],
+        subject=row["secret_id"],
+        field=_FIELD,
+        sealed=bytes(row["sealed"]),
+    ).decode()

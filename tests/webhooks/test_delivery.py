@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from runtime.webhooks import delivery
 from runtime.webhooks.outcome import DELAYS, next_try, quiet_time, retry_after
 from tests.api.asking import ok, refused
 from tests.waiting import eventually
@@ -185,10 +186,43 @@ async def test_one_that_keeps_failing_gets_one_attempt_at_a_time(
     assert await deliverer.deliver_due() == 1
 
 
+async def test_a_process_that_stops_hears_the_answer(
+    manager, receiver, endpoint, make_deliverer, tell
+):
+    """What is under way is not cut off, and so not sent twice."""
+    receiver.gates["/all"] = asyncio.Event()
+    delivery_id = await tell(endpoint)
+    running = asyncio.create_task((await make_deliverer()).run())
+    await eventually(lambda: receiver.received)
+    running.cancel()
+    receiver.gates["/all"].set()
+    await asyncio.gather(running, return_exceptions=True)
+    assert (await _delivery(manager, delivery_id))["status"] == "delivered"
+
+
+async def test_a_secret_that_does_not_open_is_the_endpoints_own_trouble(
+    manager, receiver, endpoint, deliverer, tell, platform
+):
+    """Nothing is sent unsigned, and the others are sent."""
+    other = await ok(manager.post("/webhook-endpoints", json={"url": f"{receiver.url}/x"}), 201)
+    async with platform.owner() as owner:
+        await owner.execute(
+            "UPDATE webhook_secrets SET sealed = sealed || '\\x00' WHERE endpoint_id = %s",
+            (endpoint["id"],),
+        )
+    broken, fine = await tell(endpoint), await tell(other)
+    await deliverer.deliver_due()
+    assert [got.id for got in receiver.received] == [fine]
+    shown = await _delivery(manager, broken)
+    assert (shown["status"], len(shown["attempts"])) == ("pending", 1)
+    await refused(manager.get(f"/webhook-endpoints/{endpoint['id']}/secret"), 404)
+
+
 async def test_a_process_that_dies_lets_go(
-    manager, receiver, endpoint, make_deliverer, tell, clock
+    manager, receiver, endpoint, make_deliverer, tell, clock, monkeypatch
 ):
     """An attempt whose process was killed is made again by another, under the same id."""
+    monkeypatch.setattr(delivery, "_LAST", 0.0)
     receiver.gates["/all"] = asyncio.Event()
     delivery_id = await tell(endpoint)
     dying, other = await make_deliverer(), await make_deliverer()
