@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 #: Which database logins each kind of process gets, and nothing beyond.
 _LOGINS: Mapping[str, Sequence[Role]] = {
     "api": ("authenticator", "runtime", "manager", "proxy"),
-    "worker": ("worker",),
+    "worker": ("worker", "messenger"),
     "scheduler": ("scheduler", "worker"),
 }
 

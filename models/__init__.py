@@ -4,6 +4,7 @@ Importing this package registers every table, which the migrations and the polic
 """
 
 from models.activity import ActivityRecord
+from models.alert import Alert
 from models.audit import AuditRecord
 from models.cap import Cap
 from models.connection import Connection
@@ -19,10 +20,12 @@ from models.run import Run
 from models.schedule import Schedule
 from models.sealed import DataKey, SealedValue
 from models.tenant import Tenant
+from models.webhook import WebhookDelivery, WebhookEndpoint, WebhookSecret
 from models.workspace import SigningSecret, Workspace
 
 __all__ = [
     "ActivityRecord",
+    "Alert",
     "AuditRecord",
     "Cap",
     "Connection",
@@ -45,5 +48,8 @@ __all__ = [
     "Tenant",
     "TriggerChange",
     "UsageRecord",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookSecret",
     "Workspace",
 ]

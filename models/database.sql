@@ -64,6 +64,13 @@ $$ SELECT string_to_array((vesicle.scope('worker'))[4], ',')::uuid[] $$;
 CREATE OR REPLACE FUNCTION vesicle.uuid_floor(at timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE AS
 $$ SELECT rpad(lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0'), 32, '0')::uuid $$;
 
+-- A UUID of version 7, for rows that a statement makes of others: how many is not known before.
+CREATE OR REPLACE FUNCTION vesicle.uuid7() RETURNS uuid LANGUAGE sql VOLATILE AS $$
+    SELECT (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0')
+        || '7' || substr(random, 14, 3) || substr(random, 17))::uuid
+    FROM replace(gen_random_uuid()::text, '-', '') AS random
+$$;
+
 -- Makes the monthly partitions of last month, this one and the next ones. The scheduler calls it,
 -- which must not own tables; hence the definer's rights.
 CREATE OR REPLACE FUNCTION vesicle.ensure_partitions(ahead integer) RETURNS integer

@@ -92,6 +92,9 @@ _lateness = Histogram(
     buckets=_WAITS,
 )
 _skipped = Counter("vesicle_schedule_ticks_skipped", "Ticks that did not run.", ["reason"])
+_webhooks = Counter(
+    "vesicle_webhook_attempts", "Attempts to deliver a webhook, by outcome.", ["outcome"]
+)
 _depth = Gauge(
     "vesicle_queue_messages",
     "Messages of a queue: queued, capped, delayed, held, dead.",
@@ -218,6 +221,11 @@ def queue_unknown() -> None:
     """Show no queue any more: an old number must not pass for a new one."""
     for gauge in (_depth, _consumers, _deep):
         gauge.clear()
+
+
+def webhook_attempted(*, delivered: bool) -> None:
+    """Count an attempt to deliver a webhook."""
+    _webhooks.labels("delivered" if delivered else "failed").inc()
 
 
 def relay_sent_again(count: int) -> None:

@@ -20,6 +20,7 @@ from runtime.rabbitmq import open_carrier
 from runtime.redis_check import warn_if_evicting
 from runtime.settings import Settings
 from runtime.stamps import MessageStamps
+from scheduler.alerts import watch_connections, watch_dead_letters, watch_limits
 from scheduler.caps import sync_caps, sync_caps_when_told
 from scheduler.due import send_due
 from scheduler.firing import Firing
@@ -27,7 +28,12 @@ from scheduler.metrics import QueueWatch
 from scheduler.refill import WAIT, Refiller
 from scheduler.relay import Relay
 from scheduler.triggers import reconcile_when_told
-from scheduler.upkeep import ensure_partitions, forget_expired_keys, release_orphans
+from scheduler.upkeep import (
+    ensure_partitions,
+    forget_deliveries,
+    forget_expired_keys,
+    release_orphans,
+)
 
 __all__ = ["run_scheduler"]
 
@@ -102,7 +108,11 @@ async def run_scheduler(settings: Settings) -> None:
             (5.0, lambda: send_due(database, dispatch)),
             (5.0, refiller.find_deep),
             (5.0, watch.measure),
+            (15.0, lambda: watch_limits(database)),
+            (60.0, lambda: watch_connections(database)),
+            (60.0, lambda: watch_dead_letters(database, settings.dead_letter_alert)),
             (60.0, lambda: release_orphans(database)),
+            (600.0, lambda: forget_deliveries(database, settings.webhook_retention)),
             (600.0, lambda: forget_expired_keys(database)),
             (3600.0, lambda: ensure_partitions(database)),
         ):

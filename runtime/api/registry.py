@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from runtime.api.routes import (
     actions,
     activity,
+    alerts,
     bulk,
     caps,
     connection_data,
@@ -22,12 +23,14 @@ from runtime.api.routes import (
     health,
     layers,
     limits,
+    live,
     proxy,
     runs,
     schedules,
     tenants,
     usage,
     versions,
+    webhooks,
     workspace,
 )
 
@@ -35,6 +38,7 @@ __all__ = ["ROUTERS"]
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
+    live.router,
     actions.router,
     runs.router,
     connections.router,
@@ -57,5 +61,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     dead_letters.router,
     usage.router,
     activity.router,
+    alerts.router,
+    webhooks.router,
     workspace.router,
 )

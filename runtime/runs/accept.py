@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from runtime import jsontext
+from runtime.outbox import flows_queued
 from runtime.runs.states import NewRun
 from runtime.tenancy import Owner
 
@@ -81,6 +82,8 @@ async def insert_runs(
     await connection.execute(
         _INSERT, {"workspace": owner.workspace_id, "tenant": owner.tenant_id, "rows": rows}
     )
+    if flows := [run.id for run in runs if run.kind == "flow"]:
+        await connection.execute(*flows_queued(flows))
 
 
 async def insert_once(

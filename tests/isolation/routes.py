@@ -8,12 +8,13 @@ from typing import Any
 
 from runtime.config.kinds import KINDS
 
-__all__ = ["ASKS", "OPEN", "OWNED", "SHARED", "Ask", "routes_of"]
+__all__ = ["ASKS", "ENDLESS", "OPEN", "OWNED", "SHARED", "Ask", "routes_of"]
 
 #: What is acme's alone, and what belongs to its workspace: names in the braces of what is asked.
 OWNED = {
     *("connection", "action", "run", "dead", "record", "limit", "cap", "tenant"),
     *("flow_run", "node_run", "schedule"),
+    *("webhook_endpoint", "webhook_delivery", "alert"),
     *("data_source", "field_mapping", "flow"),
 }
 SHARED = {
@@ -31,6 +32,9 @@ OPEN = {
     "GET /docs/oauth2-redirect",
     "GET /redoc",
 }
+
+#: Routes whose answer goes on until who asked has heard enough (tests/api/test_live.py).
+ENDLESS = {"GET /activity/live", "GET /sse/workspace"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ _BY_TENANT = ("tenantId={tenant_id}", "userId={tenant_id}", "tenantKey={tenant_k
 _API = {"method": "GET", "path": "/api/me"}
 
 _START = "/flow-runs/{flow_run}/nodes/start"
+_HOOK = "/webhook-endpoints/{webhook_endpoint}"
 
 _LINKS = (
     "/data-link-table-instance/links?dataLinkTableKey={data_link_table}&connectionId={connection}"
@@ -301,6 +306,34 @@ ASKS: dict[str, list[Ask]] = {
         Ask("/action-run-logs/{record}"),
         Ask("/action-run-logs/{run}"),
     ],
+    # live
+    "GET /activity/live": [Ask("/activity/live?" + each) for each in _BY_TENANT],
+    "GET /flow-runs/{run_id}/live": [Ask("/flow-runs/{flow_run}/live")],
+    "GET /sse/workspace": [],
+    # webhooks and alerts
+    "GET /webhook-endpoints": [Ask("/webhook-endpoints", lists=True)],
+    "POST /webhook-endpoints": [
+        Ask("/webhook-endpoints", {"url": "https://example.com/hook"}, lists=True)
+    ],
+    "GET /webhook-endpoints/{endpoint_id}": [Ask(_HOOK)],
+    "PATCH /webhook-endpoints/{endpoint_id}": [Ask(_HOOK, {"description": "Mine"})],
+    "DELETE /webhook-endpoints/{endpoint_id}": [Ask(_HOOK)],
+    "GET /webhook-endpoints/{endpoint_id}/secret": [Ask(f"{_HOOK}/secret")],
+    "POST /webhook-endpoints/{endpoint_id}/rotate-secret": [Ask(f"{_HOOK}/rotate-secret", {})],
+    "POST /webhook-endpoints/{endpoint_id}/test": [Ask(f"{_HOOK}/test")],
+    "POST /webhook-endpoints/{endpoint_id}/replay": [
+        Ask(f"{_HOOK}/replay", {"since": "2026-01-01T00:00:00Z"})
+    ],
+    "GET /webhook-deliveries": _list(
+        "/webhook-deliveries", "webhookEndpointId={webhook_endpoint}", *_BY_TENANT
+    ),
+    "GET /webhook-deliveries/{delivery_id}": [Ask("/webhook-deliveries/{webhook_delivery}")],
+    "POST /webhook-deliveries/{delivery_id}/replay": [
+        Ask("/webhook-deliveries/{webhook_delivery}/replay")
+    ],
+    "GET /alerts": _list("/alerts", *_BY_TENANT),
+    "GET /alerts/{alert_id}": [Ask("/alerts/{alert}")],
+    "POST /alerts/{alert_id}/resolve": [Ask("/alerts/{alert}/resolve")],
     # the workspace itself
     "GET /workspace": [Ask("/workspace", lists=True)],
     "PATCH /workspace": [Ask("/workspace", {"name": "Mine"}, lists=True)],
