@@ -86,7 +86,9 @@ async def test_large_results_are_not_read_to_go_on(flows, worker, workspace):
     run = await flows.start(nodes)
     await flows.waiting(run, "b")
     owner = Owner(workspace.id, uuid.UUID((await flows.get(run))["tenantId"]))
-    claim = SimpleNamespace(run_id=uuid.UUID(run), owner=owner, lease_token=uuid.uuid4())
+    claim = SimpleNamespace(
+        run_id=uuid.UUID(run), owner=owner, lease_token=uuid.uuid4(), attempt=1, parks=1
+    )
     recorded = await worker.execution._flows.records.begin(claim)
     large = next(each for each in recorded.values() if each.node_key == "a")
     assert (large.outputs, large.is_elsewhere) == (None, True)
