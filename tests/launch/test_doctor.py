@@ -106,7 +106,7 @@ def test_old_servers_are_refused(info, fault):
     assert doctor._version(info).fault == fault
 
 
-@pytest.mark.parametrize(("most", "hinted"), [(75, False), (74, True)])
+@pytest.mark.parametrize(("most", "hinted"), [(83, False), (82, True)])
 def test_too_few_connections_are_hinted_at(most, hinted):
     """Room for less than one process of each kind is named, with what they need."""
 
@@ -120,4 +120,4 @@ def test_too_few_connections_are_hinted_at(most, hinted):
     finding = doctor._head_room(Server())
     assert finding.fault is None
     assert (finding.hint is not None) == hinted
-    assert not hinted or "up to 72" in finding.hint
+    assert not hinted or "up to 80" in finding.hint
