@@ -21,9 +21,9 @@ of_tenants = pytest.mark.parametrize(
 
 #: Kinds of table whose rows without a tenant the workspace's tenants, or their workers, may read.
 _SHARED = {
-    "runtime": {"layered", "owned", "workspace_itself"},
-    "proxy": {"layered", "owned", "private"},
-    "worker": {"layered", "owned", "private", "workspace_itself"},
+    "runtime": {"layered", "owned", "shared", "workspace_itself"},
+    "proxy": {"layered", "owned", "private", "shared"},
+    "worker": {"layered", "owned", "private", "shared", "workspace_itself"},
 }
 
 #: Who has rows of its own and might hand them on, and the owner's name.
