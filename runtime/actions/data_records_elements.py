@@ -13,7 +13,7 @@ from runtime.db import Database
 from runtime.errors import DependencyError
 from runtime.tenancy import Owner, Scope
 
-__all__ = ["Completed", "complete"]
+__all__ = ["Completed", "complete", "filled", "named_elements"]
 
 _NAMES = {"data-source": "data source", "field-mapping": "field mapping"}
 
@@ -40,7 +40,7 @@ async def complete(
     What the action says itself wins over what they say. Raises DependencyError for an element that
     there is not, and ConfigurationError for one that is left without anything to customise.
     """
-    named = dict(_named(action))
+    named = dict(named_elements(action))
     if not named:
         return Completed(action, revision)
     scope = (owner.workspace_id, owner.tenant_id)
@@ -56,12 +56,12 @@ async def complete(
         found[kind] = element
     revisions = ",".join([revision or "", *(one.revision for one in found.values())])
     return Completed(
-        _filled(action, {kind: element.spec for kind, element in found.items()}),
+        filled(action, {kind: element.spec for kind, element in found.items()}),
         hashlib.sha256(revisions.encode()).hexdigest()[:16],
     )
 
 
-def _named(action: Any) -> Iterator[tuple[str, str]]:
+def named_elements(action: Any) -> Iterator[tuple[str, str]]:
     """Yield kind and key of each element that an action refers to."""
     if not isinstance(action, DataAction):
         return
@@ -73,7 +73,8 @@ def _named(action: Any) -> Iterator[tuple[str, str]]:
         yield "field-mapping", mapping.key
 
 
-def _filled(action: DataAction, specs: Mapping[str, Mapping[str, Any]]) -> DataAction:
+def filled(action: DataAction, specs: Mapping[str, Mapping[str, Any]]) -> DataAction:
+    """Return an action with what the elements of these kinds say, below what it says itself."""
     parts: dict[str, Any] = {}
     if (source := specs.get("data-source")) is not None:
         parts["data_source"] = _under(

@@ -12,8 +12,8 @@ from uuid import UUID
 from runtime.actions.connected import Connected, load_connected
 from runtime.actions.data_records_elements import complete
 from runtime.actions.data_records_run import is_repeatable_action
-from runtime.actions.data_records_schema import default_output_schema
 from runtime.actions.lookups import creates_by_lookup
+from runtime.actions.output_schemas import output_schema_of
 from runtime.actions.your_app import YourApp, load_your_app
 from runtime.cache import Cache
 from runtime.config.action_specs import YourAppRequestAction
@@ -82,10 +82,8 @@ class Prepared:
         """Return the schema that says which outputs are sensitive."""
         if self.action is None:
             return None
-        known: dict[str, Any] | None = self.action.custom_output_schema
-        if known is None and self.connected is not None and self.action.output_mapping is None:
-            known = default_output_schema(self.action, self.connected.definition)
-        return known
+        definition = self.connected.definition if self.connected is not None else None
+        return output_schema_of(self.action, definition)
 
     @property
     def is_repeatable(self) -> bool:

@@ -22,6 +22,7 @@ from runtime.connectors.definition import (
     BasicAuth,
     BearerAuth,
     ConnectorDefinition,
+    OAuth1Auth,
     OAuthSpec,
 )
 from runtime.connectors.placeholders import placeholders
@@ -189,6 +190,8 @@ def _credentials_of(definition: ConnectorDefinition) -> set[str]:
             return {auth.credential}
         case BasicAuth():
             return {"username", "password"}
+        case OAuth1Auth():
+            return {"consumerKey", "consumerSecret", "token", "tokenSecret"}
         case OAuthSpec():
             return {"access_token"}
         case _:

@@ -30,6 +30,7 @@ __all__ = [
 _READ_ONLY = frozenset(
     {
         *("id", "uuid", "revision", "layer", "layers", "explain", "isCustomized", "isReadOnly"),
+        *("outputSchema", "defaultOutputSchema", "transformedOutputSchema"),
         *("connector", "state", "errors", "createdAt", "updatedAt", "archivedAt"),
     }
 )

@@ -12,6 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from models import Element, Workspace
 from runtime.actions.validate import check_spec
 from runtime.activity.audit import audit
+from runtime.api.action_schemas import schemas_of_action
 from runtime.api.caller import Caller
 from runtime.api.element_record import (
     effective_record,
@@ -187,6 +188,8 @@ async def record_of(
         record["connector"] = await _connector_in_force(session, caller, record)
     if located.kind.name == "flow" and not located.is_archived:
         record = await with_references(session, located, record)
+    if located.kind.name == "action" and not located.is_archived:
+        record.update(await schemas_of_action(session, located))
     return record
 
 

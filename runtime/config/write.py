@@ -20,6 +20,7 @@ from runtime.clock import now
 from runtime.config.documents import check_document
 from runtime.config.editable import editable_here, refuse_shadow
 from runtime.config.faults import with_layers
+from runtime.config.frozen import refuse_thawed
 from runtime.config.kinds import Kind
 from runtime.config.locate import Located
 from runtime.config.merge import LayerSpec, check_editable, diff_patch, merge_patch
@@ -197,6 +198,8 @@ def _customise(
     if changes is None:
         return None
     merged = merge_patch(lower.spec, after)
+    if located.kind.name == "field-mapping" and target.tenant_id is not None:
+        refuse_thawed(lower.spec, merged)
     top = LayerSpec(target.layer, lower.id, 0, after, is_patch=True)
     _checked(located.kind, located.key, merged, [*lower.layers, top], check)
     if own is not None:

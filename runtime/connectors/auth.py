@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
+from oauthlib.oauth1 import Client
 from pydantic.alias_generators import to_camel, to_snake
 
 from runtime.connectors.definition import (
@@ -14,11 +15,13 @@ from runtime.connectors.definition import (
     BasicAuth,
     BearerAuth,
     ConnectorDefinition,
+    OAuth1Auth,
     OAuthSpec,
 )
+from runtime.connectors.location import parse_location
 from runtime.connectors.messages import OutboundRequest
 from runtime.connectors.redaction import is_secret_name
-from runtime.errors import ConnectionDefunctError
+from runtime.errors import ConfigurationError, ConnectionDefunctError
 
 __all__ = ["apply_auth", "credential", "secrets_of", "with_basic"]
 
@@ -32,28 +35,57 @@ _PUBLIC = frozenset(
 
 
 def apply_auth(
-    definition: ConnectorDefinition, credentials: Mapping[str, Any], request: OutboundRequest
+    definition: ConnectorDefinition,
+    credentials: Mapping[str, Any],
+    request: OutboundRequest,
+    parameters: Mapping[str, Any] | None = None,
 ) -> OutboundRequest:
     """Return the request as the app expects it from this connection.
 
-    Raises ConnectionDefunctError if a credential is missing: the customer has to connect again.
+    `parameters` are the integration's, of which a signature takes the consumer's. Raises
+    ConnectionDefunctError if a credential is missing: the customer has to connect again.
     """
     request = replace(request, secrets=request.secrets | secrets_of(definition, {}, credentials))
     match definition.auth:
-        case ApiKeyAuth(place="query") as auth:
-            key = auth.prefix + credential(credentials, auth.credential)
-            return replace(request, query={**(request.query or {}), auth.name: key})
         case ApiKeyAuth() as auth:
-            key = auth.prefix + credential(credentials, auth.credential)
-            return request.with_headers({auth.name: key})
+            return _keyed(auth, credentials, request)
         case BearerAuth() as auth:
             return _bearer(request, credential(credentials, auth.credential))
+        case OAuth1Auth() as auth:
+            return _signed(auth, {**(parameters or {}), **credentials}, request)
         case OAuthSpec():
             return _bearer(request, credential(credentials, "access_token"))
         case BasicAuth():
             return with_basic(request, credential(credentials, "username"), _password(credentials))
         case _:
             return request
+
+
+def _signed(
+    auth: OAuth1Auth, values: Mapping[str, Any], request: OutboundRequest
+) -> OutboundRequest:
+    """Return the request with a signature of its method, address and form (RFC 5849)."""
+    client = Client(
+        credential(values, "consumerKey"),
+        credential(values, "consumerSecret"),
+        credential(values, "token"),
+        credential(values, "tokenSecret"),
+        signature_method=auth.signature_method,
+        realm=auth.realm,
+    )
+    kind = request.header("content-type") or ""
+    form = request.body if kind.startswith("application/x-www-form-urlencoded") else None
+    url = parse_location(request.url, request.query).url
+    try:
+        _, headers, _ = client.sign(
+            url,
+            cast("Any", request.method),
+            form.decode() if form is not None else None,
+            {"Content-Type": kind} if form is not None else {},
+        )
+    except ValueError as error:
+        raise ConfigurationError(f"The request cannot be signed: {error}") from None
+    return request.with_headers({"Authorization": headers["Authorization"]})
 
 
 def with_basic(request: OutboundRequest, username: str, password: str) -> OutboundRequest:
@@ -94,6 +126,15 @@ def secrets_of(
     ]
     values += [value for name, value in parameters.items() if given.get(name, is_secret_name(name))]
     return frozenset(value for value in values if isinstance(value, str) and value)
+
+
+def _keyed(
+    auth: ApiKeyAuth, credentials: Mapping[str, Any], request: OutboundRequest
+) -> OutboundRequest:
+    key = auth.prefix + credential(credentials, auth.credential)
+    if auth.place == "query":
+        return replace(request, query={**(request.query or {}), auth.name: key})
+    return request.with_headers({auth.name: key})
 
 
 def _bearer(request: OutboundRequest, token: str) -> OutboundRequest:

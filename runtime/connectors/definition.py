@@ -26,6 +26,7 @@ __all__ = [
     "ClientCredentialsAuth",
     "ConnectorDefinition",
     "NoAuth",
+    "OAuth1Auth",
     "OAuthSpec",
     "RefreshTokenAuth",
     "ResponseHandler",
@@ -73,6 +74,18 @@ class BasicAuth(AuthSpec):
     type: Literal["basic"]
 
 
+class OAuth1Auth(AuthSpec):
+    """Every request is signed (RFC 5849), by what the customer brought from the app.
+
+    The credentials are `token` and `tokenSecret`; `consumerKey` and `consumerSecret` may also be
+    the integration's parameters.
+    """
+
+    type: Literal["oauth1"]
+    signature_method: Literal["HMAC-SHA1", "HMAC-SHA256", "PLAINTEXT"] = "HMAC-SHA1"
+    realm: str | None = Field(default=None, max_length=200, pattern=r'^[^"\\\x00-\x1f]*$')
+
+
 class OAuthSpec(AuthSpec):
     """What both OAuth 2 grants say (RFC 6749).
 
@@ -101,7 +114,13 @@ class RefreshTokenAuth(OAuthSpec):
 
 
 Auth = Annotated[
-    NoAuth | ApiKeyAuth | BearerAuth | BasicAuth | ClientCredentialsAuth | RefreshTokenAuth,
+    NoAuth
+    | ApiKeyAuth
+    | BearerAuth
+    | BasicAuth
+    | OAuth1Auth
+    | ClientCredentialsAuth
+    | RefreshTokenAuth,
     Field(discriminator="type"),
 ]
 

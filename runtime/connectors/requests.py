@@ -56,7 +56,7 @@ def build_request(  # noqa: PLR0913 - a request has this many parts; all but thr
         secrets=secrets_of(definition, parameters, {}),
     )
     request = _with_login(definition, values, request).with_headers(_texts(headers))
-    return apply_auth(definition, credentials, _with_data(request, data))
+    return apply_auth(definition, credentials, _with_data(request, data), parameters)
 
 
 def _with_login(

@@ -68,7 +68,8 @@ def outbound(connected: Connected, asked: Asked) -> OutboundRequest:
     )
     if (login := definition.api_client.auth) is not None:
         request = with_basic(request, fill(login.username, values), fill(login.password, values))
-    return apply_auth(definition, connected.credentials, request.with_headers(asked.headers))
+    request = request.with_headers(asked.headers)
+    return apply_auth(definition, connected.credentials, request, connected.parameters)
 
 
 def _path(raw: bytes) -> str:

@@ -19,7 +19,6 @@ async def test_a_tenant_never_writes_above_its_layer(acme, manager):
     await refused(acme.delete("/actions/list-deals"), 403, "access_denied")
     for kind, body in (
         ("integrations", {"connectorKey": "crm", "key": "mine"}),
-        ("connectors", {"key": "mine"}),
         ("external-apps", {"key": "mine"}),
     ):
         await refused(acme.post(f"/{kind}", json=body), 403, "access_denied")

@@ -47,10 +47,24 @@ def test_each_type_has_an_output_schema_of_its_own(schema_of):
 
 
 def test_what_the_author_says_wins(schema_of):
-    """A schema of the action's own, the mapping's, or none for an output that is mapped anew."""
+    """A schema of the action's own, or what its output mapping makes of the type's; marks stay."""
     own = {"type": "object"}
     assert schema_of("list-data-records", SOURCE, customOutputSchema=own) == own
-    assert schema_of("list-data-records", SOURCE, outputMapping={"$var": "$.output"}) is None
+    page = schema_of("list-data-records", SOURCE)
+    assert schema_of("list-data-records", SOURCE, outputMapping={"$var": "$.output"}) == page
+    every = {
+        "$iterate": {"source": {"$var": "$.output.records"}, "item": {"$var": "$.item.fields"}}
+    }
+    mapping = {"all": every, "first": {"$var": "$.output.records[0].fields.pin"}, "n": 1}
+    assert schema_of("list-data-records", SOURCE, outputMapping=mapping) == {
+        "type": "object",
+        "properties": {
+            "all": {"type": "array", "items": FIELDS},
+            "first": {"type": "string", "isSensitive": True},
+            "n": {"type": "integer"},
+        },
+    }
+    assert schema_of("list-data-records", SOURCE, outputMapping={"$jsonata": "output"}) is None
     mapping = {"fieldMapping": {"importValue": {"a": 1}, "appSchema": own}}
     page = schema_of("list-data-records", {**SOURCE, **mapping})
     assert page["properties"]["records"]["items"]["properties"]["fields"] == own

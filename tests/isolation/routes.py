@@ -15,11 +15,11 @@ OWNED = {
     *("connection", "action", "run", "dead", "record", "limit", "cap", "tenant"),
     *("flow_run", "node_run", "schedule"),
     *("webhook_endpoint", "webhook_delivery", "alert"),
-    *("data_source", "field_mapping", "flow"),
+    *("connector", "data_source", "field_mapping", "flow"),
 }
 SHARED = {
-    *("integration", "shared_action", "connector", "external_app", "shared_limit", "shared_cap"),
-    *("shared_data_source", "shared_field_mapping", "shared_flow"),
+    *("integration", "shared_action", "external_app", "shared_limit", "shared_cap"),
+    *("shared_connector", "shared_data_source", "shared_field_mapping", "shared_flow"),
     *("app_data_schema", "app_event_type", "data_link_table", "package"),
 }
 
@@ -368,7 +368,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "data-link-table": {},
     "package": {"elements": [{"type": "action", "key": "echo"}]},
 }
-for _plural, _thing in (("connectors", "{connector}"), ("packages", "{package}")):
+for _plural, _thing in (("connectors", "{shared_connector}"), ("packages", "{package}")):
     _versions = f"/{_plural}/{_thing}/versions"
     ASKS |= {
         f"GET /{_plural}/{{selector}}/versions": [Ask(_versions)],

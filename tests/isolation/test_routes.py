@@ -174,6 +174,15 @@ class Shop:
         connection.execute(
             "UPDATE tenants SET archived_at = NULL WHERE id = %s", (self._acme.tenant,)
         )
+        whole = Seed("shop", self._acme.workspace)
+        connection.execute(
+            "DELETE FROM element_versions WHERE workspace_id = %s", (whole.workspace,)
+        )
+        for kind, key in (("connector", "crm"), ("package", "shared-package")):
+            row = values_for(TABLES["element_versions"], whole, {})
+            row |= {"kind": kind, "key": key, "version": "1.0.0"}
+            row["spec"] = {"name": CANARY, "elements": []}
+            insert(connection, "element_versions", row)
 
 
 @pytest.fixture(scope="module")
