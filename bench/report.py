@@ -66,6 +66,7 @@ _MEANINGS = {
     "flow_40_steps_vs_temporal": "… ours ÷ Temporal's",
     "flow_40_steps_vs_dbos": "… ours ÷ DBOS's",
     "flow_fib33_overhead": "10 nodes of fib(33) beyond the same in bare Python, a part of that",
+    "flow_fib33_cpu_overhead": "… of CPU time, which other load on the machine hardly changes",
     "flow_3_steps_per_s": "flows of 3 steps a second, 1,000 at once, 2 processes",
     "fanout_10000_s": "a for-each over 10,000 items, seconds",
     "schedule_lateness_p99_ms": "a tick → its run, 1,000 due a second of 1,000 tenants",

@@ -114,6 +114,7 @@ class ActionNodes:
         )
         if node.type != "run-action":
             inline = {"type": NODE_ACTIONS.get(node.type, node.type), "config": node.config}
+            own = replace(own, input=variables["input"])
             return replace(own, element_id=None, element_key=None, request={"inline": inline})
         config, where = node.config, f"/nodes/{run.node_key}/config"
         selection = _selection(config, claim, where)

@@ -21,7 +21,7 @@ from runtime.flows.faults import NodeFailedError, SuspendedError, earliest
 from runtime.flows.node_runs import NodeRun, child_id
 from runtime.formulas import computed
 
-__all__ = ["CONCURRENCY", "Place", "Visit", "Walk", "side_by_side"]
+__all__ = ["CONCURRENCY", "Place", "Visit", "Walk", "input_at", "side_by_side"]
 
 #: Branches that go on at once where the node does not say.
 CONCURRENCY = 10
@@ -118,7 +118,7 @@ class Walk:
             nodes = {**seen.get("nodes", {})}
             nodes[place.node_key] = {"input": place.given, "output": output}
             seen["nodes"] = nodes
-            around = {**self.variables, **seen, "input": place.given, "output": output}
+            around = {**self.variables, **seen, "input": input_at(place), "output": output}
             for position, link in enumerate(node.links):
                 where = f"/nodes/{place.node_key}/links/{position}/filter"
                 if link.filter is None:
@@ -139,6 +139,31 @@ class Walk:
                 )
                 if node.type == "branch":
                     break
+
+
+class _Input(dict[str, Any]):
+    """What came in, in which formulas also find the nodes that lie behind, as the contract has it.
+
+    `$.input.trigger.name` is the output of the node `trigger`, unless what came in has a member of
+    that name.
+    """
+
+    def __init__(self, given: Mapping[str, Any], behind: Mapping[str, Any]) -> None:
+        """Look into `given`, and then among the nodes `behind`: key -> {input, output}."""
+        super().__init__(given)
+        self._behind = behind
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a member, or the output of a node."""
+        if key in self or key not in self._behind:
+            return super().get(key, default)
+        return self._behind[key]["output"]
+
+
+def input_at(place: Place) -> Any:
+    """Return what formulas at a place see as `$.input`."""
+    behind = (place.seen or {}).get("nodes")
+    return _Input(place.given, behind) if behind and isinstance(place.given, dict) else place.given
 
 
 def holds(condition: Any, variables: Mapping[str, Any], where: str, node_key: str) -> bool:

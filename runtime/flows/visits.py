@@ -24,7 +24,7 @@ from runtime.errors import (
 )
 from runtime.flows import control
 from runtime.flows.actions import ActionNodes
-from runtime.flows.branches import CONCURRENCY, Place, Walk, side_by_side
+from runtime.flows.branches import CONCURRENCY, Place, Walk, input_at, side_by_side
 from runtime.flows.children import Children
 from runtime.flows.faults import NodeFailedError, SuspendedError
 from runtime.flows.node_runs import NodeRecords, NodeRun, child_id
@@ -127,7 +127,7 @@ class Visits:
 
     async def _do(self, run: NodeRun, place: Place, node: FlowNode, walk: Walk) -> None:
         where = f"/nodes/{place.node_key}/config"
-        variables = {**walk.variables, **(place.seen or {}), "input": place.given}
+        variables = {**walk.variables, **(place.seen or {}), "input": input_at(place)}
         if node.type in TRIGGERS:
             passed = await computed(lambda: control.passes(node, variables, where))
             run.outputs = [place.given] if passed else []

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from runtime.flows import branches
 from runtime.tenancy import Owner
 from tests.flows.test_running import START, step
 
@@ -118,3 +119,19 @@ async def test_outputs_that_are_not_there(flows, output):
     for name in ("output", "outputs"):
         path = f"/flow-runs/{run}/nodes/a/{name}/{output}"
         assert (await flows.tenant.get(path)).status_code == 404
+
+
+async def test_a_run_holds_only_so_much(flows, monkeypatch):
+    """A run that would hold more outputs at once than a worker has room for fails, and says so."""
+    monkeypatch.setattr(branches, "_MOST_HELD", 2.5 * _MB)
+    nodes = {"start": START, "a": _grow(1, "b"), "b": _grow(1, "c"), "c": _grow(1)}
+    ended = await flows.ended(await flows.start(nodes), "failed")
+    error = ended["errors"][0]["data"]
+    assert error["nodeKey"] == "c"
+    assert "at once" in error["cause"]["message"]
+    # One after the other, and let go of in between, it is not too much.
+    config = {"items": [1, 2, 3, 4], "rootNodeKey": "b"}
+    each = {"type": "for-each-v2", "concurrency": 1, "config": config}
+    assert (
+        await flows.output({"start": START, "a": each, "b": _grow(1, "c"), "c": step(1)}) == [1] * 4
+    )

@@ -30,6 +30,25 @@ async def test_a_chain_passes_outputs_on(flows):
     assert output == {"before": {"n": 7, "who": "acme"}, "first": 7}
 
 
+async def test_inputs_name_the_nodes_behind(flows):
+    """`$.input.<node>` is what that node put out, unless what came in has a member of that name."""
+    over = {"key": "c", "filter": {"$eval": {"$var": "$.input.start.n"}, "is": 7}}
+    nodes = {
+        "start": START,
+        "a": {**step({"start": {"$var": "$.input.start.n"}, "m": 1}), "links": [{"key": "b"}]},
+        "b": {**step({"n": {"$var": "$.input.start"}, "m": {"$var": "$.input.a.m"}})},
+        "c": {
+            "type": "run-python",
+            "config": {"function": "echo", "input": {"$var": "$.input.start.n"}},
+        },
+    }
+    short = {key: nodes[key] for key in ("start", "a", "b")}
+    assert await flows.output(short, {"n": 7}) == {"n": 7, "m": 1}
+    nodes["b"] = {**step({"n": {"$var": "$.input.start.n"}}), "links": [over]}
+    nodes["a"] = step({"m": 1}, "b")
+    assert (await flows.output(nodes, {"n": 7}))["given"] == 7
+
+
 async def test_links_choose(flows):
     """A link is taken only where its filter holds, so links are branches."""
 
