@@ -5,6 +5,7 @@ Importing this package registers every table, which the migrations and the polic
 
 from models.activity import ActivityRecord
 from models.alert import Alert
+from models.app_event_subscription import AppEventSubscription
 from models.audit import AuditRecord
 from models.cap import Cap
 from models.connection import Connection
@@ -13,19 +14,30 @@ from models.data_link import DataLink
 from models.dead_letter import DeadLetter
 from models.element import Element
 from models.element_version import ElementVersion
+from models.event import Event, EventLaunch
+from models.external_pull import ExternalPull
+from models.external_subscription import (
+    EventRecord,
+    EventSetup,
+    ExternalSubscription,
+    SubscribedTrigger,
+)
 from models.flow_trigger import FlowTrigger, TriggerChange
 from models.idempotency import IdempotencyKey
+from models.incoming_webhook import IncomingWebhook
 from models.node_run import NodeRun
 from models.run import Run
 from models.schedule import Schedule
 from models.sealed import DataKey, SealedValue
 from models.tenant import Tenant
 from models.webhook import WebhookDelivery, WebhookEndpoint, WebhookSecret
+from models.webhook_key import WebhookKey
 from models.workspace import SigningSecret, Workspace
 
 __all__ = [
     "ActivityRecord",
     "Alert",
+    "AppEventSubscription",
     "AuditRecord",
     "Cap",
     "Connection",
@@ -36,8 +48,15 @@ __all__ = [
     "DeadLetter",
     "Element",
     "ElementVersion",
+    "Event",
+    "EventLaunch",
+    "EventRecord",
+    "EventSetup",
+    "ExternalPull",
+    "ExternalSubscription",
     "FlowTrigger",
     "IdempotencyKey",
+    "IncomingWebhook",
     "Limit",
     "NodeRun",
     "Reservation",
@@ -45,11 +64,13 @@ __all__ = [
     "Schedule",
     "SealedValue",
     "SigningSecret",
+    "SubscribedTrigger",
     "Tenant",
     "TriggerChange",
     "UsageRecord",
     "WebhookDelivery",
     "WebhookEndpoint",
+    "WebhookKey",
     "WebhookSecret",
     "Workspace",
 ]

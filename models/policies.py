@@ -87,6 +87,13 @@ ROWS: dict[str, dict[str, tuple[str, str]]] = {
         "worker": (_WORKED, _WORKED),
         "scheduler": (_ALL, _ALL),
     },
+    # The same, and where a key without a scope leads is found by the authenticator.
+    "keyed": {
+        "authenticator": (_ALL, "false"),
+        "runtime": (_OWN, _OWN),
+        "manager": (_MANAGED, _MANAGED),
+        "worker": (_WORKED, _WORKED),
+    },
     # Rows of a tenant, or of the workspace where tenant_id is null; tenants see only their own.
     "private": {
         "authenticator": ("tenant_id IS NULL", "false"),
@@ -162,10 +169,31 @@ ACCESS: dict[str, dict[str, str]] = {
         "worker": "su",
         "scheduler": "s",
     },
-    "runs": {"runtime": "siu", "manager": "su", "worker": "siu", "scheduler": "su"},
+    "runs": {"runtime": "siu", "manager": "su", "worker": "siu", "scheduler": "siu"},
     "node_runs": {"runtime": "siu", "manager": "su", "worker": "siu"},
     "data_links": {"runtime": "siud", "manager": "siud", "worker": "siud"},
-    "flow_triggers": {"runtime": "s", "manager": "s", "worker": "siu"},
+    "events": {"runtime": "si", "manager": "s", "worker": "siu", "scheduler": "sud"},
+    "event_launches": {"runtime": "s", "manager": "s", "worker": "si"},
+    "webhook_keys": {
+        "authenticator": "s",
+        "runtime": "siu",
+        "manager": "siu",
+        "worker": "siu",
+    },
+    "app_event_subscriptions": {"runtime": "siu", "manager": "siu"},
+    "external_subscriptions": {
+        "runtime": "su",
+        "manager": "su",
+        "proxy": "s",
+        "worker": "siu",
+        "scheduler": "su",
+    },
+    "subscribed_triggers": {"runtime": "s", "manager": "s", "worker": "siud", "scheduler": "s"},
+    "event_records": {"worker": "siud"},
+    "event_setups": {"scheduler": "siu"},
+    "external_pulls": {"runtime": "si", "manager": "si", "worker": "su", "scheduler": "siud"},
+    "incoming_webhooks": {"runtime": "si", "manager": "s", "worker": "su", "scheduler": "sud"},
+    "flow_triggers": {"runtime": "s", "manager": "s", "worker": "siu", "scheduler": "s"},
     "schedules": {"runtime": "siud", "manager": "sud", "worker": "siud", "scheduler": "su"},
     "trigger_changes": {"scheduler": "siud"},
     "idempotency_keys": {"runtime": "siud", "scheduler": "sd"},
@@ -249,6 +277,25 @@ COLUMNS: dict[tuple[str, str, str], str] = {
         " finished_at, dead_reason"
     ),
     ("runs", "scheduler", "u"): "sent_at, due_at",
+    # It forgets what is old and gives up what nobody sees to, and reads no payload.
+    ("events", "scheduler", "s"): "id, run_id, status",
+    ("events", "scheduler", "u"): "status, error, finished_at",
+    ("incoming_webhooks", "scheduler", "s"): "id, run_id, status",
+    ("incoming_webhooks", "scheduler", "u"): "status, error, finished_at",
+    ("flow_triggers", "scheduler", "s"): (
+        "id, tenant_id, integration_id, connection_id, type, is_live, revision"
+    ),
+    ("external_subscriptions", "scheduler", "s"): (
+        "id, workspace_id, tenant_id, integration_id, connection_id, status, is_wanted, is_paused,"
+        " requires_full_sync, baseline_at, pull_interval, full_sync_interval, next_pull_at,"
+        " next_refresh_at"
+    ),
+    ("external_pulls", "scheduler", "s"): "id, connection_id, subscription_id, run_id, status",
+    ("external_subscriptions", "scheduler", "u"): ("next_pull_at, next_refresh_at"),
+    ("external_pulls", "scheduler", "u"): "status, error, ended_at",
+    ("webhook_keys", "authenticator", "s"): (
+        "hash, workspace_id, tenant_id, kind, subject_id, expires_at"
+    ),
     # It sees which are due, and whose; the worker's scope sees the rest. To lock rows it has to be
     # allowed to change them.
     ("schedules", "scheduler", "s"): "id, workspace_id, tenant_id, next_at",

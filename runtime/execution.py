@@ -30,6 +30,7 @@ from runtime.errors import (
     ServiceUnavailableError,
     VesicleError,
 )
+from runtime.events.working import EVENT_KINDS, EventWork
 from runtime.flows.running import Flows
 from runtime.run_records import RunRecords
 from runtime.runs.hold import MAX_TAKEOVERS, Refusal
@@ -103,6 +104,7 @@ class Execution:
         holder: Holder,
         workload: Workload,
         flows: Flows,
+        events: EventWork,
     ) -> None:
         """Take what runs need; all of it belongs to the loop that calls `execute`."""
         self._records = records
@@ -111,6 +113,7 @@ class Execution:
         self._holder = holder
         self._workload = workload
         self._flows = flows
+        self._events = events
 
     async def execute(self, ticket: Ticket) -> None:
         """Run what the ticket names and put its end on record.
@@ -180,6 +183,8 @@ class Execution:
             prepared = progress.prepared = await self._preparer.prepare(claim)
             if claim.kind == "flow":
                 return await self._flow(progress, prepared)
+            if claim.kind in EVENT_KINDS:
+                return await self._event(claim, prepared)
             _refuse_unknown_outcome(claim, prepared)
             await self._reserve_for(progress, prepared)
             result = await self._perform(progress, prepared)
@@ -205,6 +210,13 @@ class Execution:
             return Postponement("trouble", _TROUBLE_WAIT, error.body())
         finally:
             progress.flow_secrets = self._flows.secrets(progress.claim)
+
+    async def _event(self, claim: Claim, prepared: Prepared) -> Ending | Postponement:
+        try:
+            return await self._events.run(claim, prepared)
+        except ServiceUnavailableError as error:
+            # It goes on behind what is committed, so that nothing is done twice.
+            return Postponement("trouble", _TROUBLE_WAIT, error.body())
 
     async def _perform(self, progress: _Progress, prepared: Prepared) -> Result:
         limit = asyncio.timeout(prepared.timeout)

@@ -15,6 +15,7 @@ from prometheus_client import Counter, Gauge, Histogram
 __all__ = [
     "claim_refused",
     "credits_refused",
+    "event_received",
     "outside_call",
     "queue_depth",
     "queue_unknown",
@@ -85,6 +86,11 @@ _requests = Histogram(
     ["method", "route", "status"],
     buckets=_DURATIONS,
 )
+_events = Counter(
+    "vesicle_events_received",
+    "Events told by the product (app) and posts of outside apps (webhook), by what became of them.",
+    ["source", "outcome"],
+)
 _sent_again = Counter("vesicle_relay_sent_again", "Runs whose message was sent again.")
 _lateness = Histogram(
     "vesicle_schedule_lateness_seconds",
@@ -133,6 +139,11 @@ def run_accepted(queue: str, count: int = 1) -> None:
 def run_refused(reason: str, count: int = 1) -> None:
     """Count runs that were not accepted, by the error's key or type."""
     _refused.labels(reason).inc(count)
+
+
+def event_received(source: str, outcome: str) -> None:
+    """Count an event or a webhook: `accepted`, or why not."""
+    _events.labels(source, outcome).inc()
 
 
 def request_answered(method: str, route: str | None, status: int, seconds: float) -> None:

@@ -83,6 +83,20 @@ class Settings(BaseSettings):
     #: Whether outside calls may use http instead of https.
     egress_http: bool = False
 
+    #: Where the product and outside apps reach the API, such as https://events.example.com; the
+    #: addresses of webhooks begin with it. By default at `port` of this machine.
+    public_url: str | None = None
+    #: Bytes of a post of events and of one event in it, and events a second under one webhook key
+    #: that each API process takes.
+    event_body: int = Field(default=5_000_000, ge=1)
+    event_size: int = Field(default=1_000_000, ge=1)
+    event_rate: float = Field(default=100.0, gt=0)
+    #: Days for which events, webhooks and pulls are kept; an event is known again for as long.
+    event_retention: float = Field(default=14.0, gt=0)
+    #: The least seconds between two pulls of what is new, and between two of everything.
+    pull_interval: int = Field(default=60, ge=1)
+    full_sync_interval: int = Field(default=600, ge=1)
+
     #: Runs of one tenant that may wait, unless a cap says otherwise.
     backlog: int = 10_000
     #: Runs that one worker process holds at once.

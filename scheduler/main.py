@@ -23,6 +23,13 @@ from runtime.stamps import MessageStamps
 from scheduler.alerts import watch_connections, watch_dead_letters, watch_limits
 from scheduler.caps import sync_caps, sync_caps_when_told
 from scheduler.due import send_due
+from scheduler.events import (
+    forget_old_events,
+    give_up_lost,
+    pull_due,
+    refresh_due,
+    set_up,
+)
 from scheduler.firing import Firing
 from scheduler.metrics import QueueWatch
 from scheduler.refill import WAIT, Refiller
@@ -111,6 +118,11 @@ async def run_scheduler(settings: Settings) -> None:
             (15.0, lambda: watch_limits(database)),
             (60.0, lambda: watch_connections(database)),
             (60.0, lambda: watch_dead_letters(database, settings.dead_letter_alert)),
+            (2.0, lambda: set_up(database, dispatch)),
+            (5.0, lambda: pull_due(database, dispatch)),
+            (60.0, lambda: refresh_due(database, dispatch)),
+            (30.0, lambda: give_up_lost(database)),
+            (600.0, lambda: forget_old_events(database, settings.event_retention)),
             (60.0, lambda: release_orphans(database)),
             (600.0, lambda: forget_deliveries(database, settings.webhook_retention)),
             (600.0, lambda: forget_expired_keys(database)),

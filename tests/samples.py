@@ -75,6 +75,7 @@ async def crm_workspace(platform: Any, workspace: Any, crm: str) -> None:
         "test": {"path": "/api/me"},
         "operations": published["operations"],
         "data": published["data"],
+        "events": published["events"],
     }
     await add_element(platform, workspace.id, "connector", "crm", connector)
     await add_element(platform, workspace.id, "integration", "crm", {"connectorKey": "crm"})

@@ -18,6 +18,7 @@ from runtime.connectors.egress import EgressPolicy
 from runtime.credentials.vault import Vault
 from runtime.db import Database
 from runtime.dispatch import Dispatch
+from runtime.events.working import EventWork
 from runtime.execution import Execution
 from runtime.flows.actions import ActionNodes
 from runtime.flows.children import Children
@@ -102,6 +103,7 @@ class WorkerProcess:
                     ActionNodes(database, preparer, performer, records, node_records, workload),
                     Children(database, redis, dispatch, node_records),
                 ),
+                events=EventWork(database, self.vault, settings, dispatch, performer),
                 preparer=preparer,
                 performer=performer,
                 holder=holder,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from examples.crm.records import Records
 from examples.crm.seeds import Theme, fill, theme_of
+from examples.crm.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -63,6 +64,7 @@ class Account:
         self.token_seconds = 3600
         self.token_counts = TokenCounts()
         self.throttle: Throttle | None = None
+        self.webhooks = Webhooks()
         #: The first answer to each POST, by path and Idempotency-Key.
         self.first_answers: dict[tuple[str, str], Response] = {}
 

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from examples.crm.throttle import Throttle
+from examples.crm.webhooks import Habits
 from examples.crm.wire import json_object, refuse, validate
 
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ class _Settings(BaseModel):
     expiresIn: Annotated[int, Field(ge=0, le=365 * _DAY)]  # noqa: N815 -- the name on the wire
 
 
+class _Many(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    count: Annotated[int, Field(ge=1, le=100_000)]
+
+
 class _Limit(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -54,6 +61,10 @@ def admin_routes(crm: Crm) -> list[BaseRoute]:
         Route(f"{account}/expire-tokens", admin.expire_tokens, methods=["POST"]),
         Route(f"{account}/throttle", admin.throttle, methods=["POST"]),
         Route(f"{account}/throttle", admin.unthrottle, methods=["DELETE"]),
+        Route(f"{account}/webhooks", admin.webhooks, methods=["GET"]),
+        Route(f"{account}/webhooks", admin.set_habits, methods=["PATCH"]),
+        Route(f"{account}/webhooks/release", admin.release, methods=["POST"]),
+        Route(f"{account}/deals", admin.add_deals, methods=["POST"]),
         Route("/_admin/calls", admin.calls, methods=["GET"]),
         Route("/_admin/ledger", admin.ledger, methods=["GET"]),
         Route("/_admin/reset", admin.reset, methods=["POST"]),
@@ -99,6 +110,32 @@ class _Admin:
     async def unthrottle(self, request: Request) -> Response:
         self._named(request).throttle = None
         return Response(status_code=204)
+
+    async def webhooks(self, request: Request) -> Response:
+        webhooks = self._named(request).webhooks
+        deliveries = [
+            {"webhookId": each.webhook.id, "id": each.id, "statuses": each.statuses}
+            for each in webhooks.deliveries
+        ]
+        shown = [each.shown() for each in webhooks.all()]
+        return JSONResponse({"webhooks": shown, "deliveries": deliveries})
+
+    async def set_habits(self, request: Request) -> Response:
+        habits = validate(Habits, await json_object(request))
+        self._named(request).webhooks.habits = habits
+        return JSONResponse(habits.model_dump())
+
+    async def release(self, request: Request) -> Response:
+        return JSONResponse({"released": self._named(request).webhooks.release()})
+
+    async def add_deals(self, request: Request) -> Response:
+        """Make many deals at once, which nobody is told of."""
+        count = validate(_Many, await json_object(request)).count
+        account = self._named(request)
+        for number in range(count):
+            fields = {"title": f"Deal {number}", "amount": number, "currency": "USD"}
+            account.deals.add({**fields, "stage": "lead", "owner": None, "contactId": None})
+        return JSONResponse({"added": count}, 201)
 
     async def calls(self, request: Request) -> Response:  # noqa: ARG002 -- a route's shape
         names = [account.name for account in self._crm.accounts.all()]

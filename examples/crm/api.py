@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
@@ -31,6 +31,7 @@ class _Paging(BaseModel):
     stage: Stage | None = None  # deals only
     email: str | None = None  # contacts only
     q: str | None = Field(default=None, min_length=1, max_length=200)  # stands in any field
+    updatedSince: AwareDatetime | None = None  # noqa: N815 -- deals only; the name on the wire
 
 
 def api_routes() -> list[BaseRoute]:
@@ -81,6 +82,7 @@ class _Collection:
             cursor=query.cursor,
             where={} if wanted is None else {field: wanted},
             text=query.q,
+            since=query.updatedSince if self._name == "deals" else None,
         )
         more = {"nextCursor": following} if following else {}
         return JSONResponse({self._name: page, **more})
@@ -94,6 +96,7 @@ class _Collection:
             return _again(first)
         fields = self._validate(account, {**self._defaults(account), **body})
         record = self._records(request).add(fields)
+        self._tell(account, "created", record)
         location = f"/api/{self._name}/{record['id']}"
         answer = JSONResponse(record, 201, headers={"Location": location})
         if key[1]:
@@ -108,15 +111,20 @@ class _Collection:
         record = self._record(request)
         kept = {name: record[name] for name in self._form.model_fields}
         self._records(request).change(record, self._validate(_account(request), {**kept, **body}))
+        self._tell(_account(request), "updated", record)
         return JSONResponse(record)
 
     async def _delete(self, request: Request) -> Response:
         record = self._record(request)
         self._records(request).remove(record)
+        self._tell(_account(request), "deleted", record)
         for deal in _account(request).deals if self._name == "contacts" else ():
             if deal["contactId"] == record["id"]:
                 deal["contactId"] = None
         return Response(status_code=204)
+
+    def _tell(self, account: Account, what: str, record: Record) -> None:
+        account.webhooks.emit(f"{self._name.removesuffix('s')}.{what}", record)
 
     def _records(self, request: Request) -> Records:
         account = _account(request)

@@ -14,6 +14,7 @@ from examples.crm.faults import fault_routes
 from examples.crm.gate import Gate
 from examples.crm.oauth import oauth_routes
 from examples.crm.state import Crm
+from examples.crm.webhooks import webhook_routes
 from examples.crm.wire import Refusal, refuse
 
 if TYPE_CHECKING:
@@ -27,7 +28,13 @@ def create_app() -> Starlette:
     """Build the CRM with its two seeded accounts."""
     crm = Crm()
     return Starlette(
-        routes=[*api_routes(), *oauth_routes(crm), *fault_routes(), *admin_routes(crm)],
+        routes=[
+            *webhook_routes(),
+            *api_routes(),
+            *oauth_routes(crm),
+            *fault_routes(),
+            *admin_routes(crm),
+        ],
         middleware=[Middleware(Gate, crm=crm)],
         exception_handlers={Refusal: _refused, HTTPException: _not_routed, Exception: _broken},
     )

@@ -7,6 +7,7 @@ import binascii
 import itertools
 import re
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -95,11 +96,18 @@ class Records:
         del self._rows[self._number(record["id"])]
 
     def page(
-        self, *, limit: int, cursor: str | None, where: Record, text: str | None = None
+        self,
+        *,
+        limit: int,
+        cursor: str | None,
+        where: Record,
+        text: str | None = None,
+        since: datetime | None = None,
     ) -> tuple[list[Record], str | None]:
         """Take the next `limit` records that match `where`, and the cursor of the page after.
 
-        `text` has to stand in one of a record's texts, whatever the case of its letters.
+        `text` has to stand in one of a record's texts, whatever the case of its letters; `since`
+        leaves out what was changed before it.
 
         The cursor holds the last id that was given out, so records that come or go between two
         pages shift nothing. Raises a 422 Refusal for a cursor that this list did not give.
@@ -108,7 +116,10 @@ class Records:
         matching = (
             record
             for number, record in self._rows.items()
-            if number > after and where.items() <= record.items() and _holds(record, text)
+            if number > after
+            and where.items() <= record.items()
+            and _holds(record, text)
+            and (since is None or datetime.fromisoformat(record["updatedAt"]) >= since)
         )
         found = list(itertools.islice(matching, limit + 1))
         page = found[:limit]

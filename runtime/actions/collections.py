@@ -100,6 +100,18 @@ class Collection:
             "list", {"filter": theirs or None}, cursor, keep if ours or unified else None
         )
 
+    async def changed(self, since: str | None, cursor: Any = None) -> RecordPage:
+        """Return a page of what was created or updated since a moment in ISO 8601."""
+        method = self.spec.changed_since
+        if method is None:
+            raise ConfigurationError(
+                f"The collection {self.key!r} does not say what changed since a moment."
+            )
+        where = f"/data/{self.key}/changedSince/function"
+        asked = self._given({"since": since, "cursor": _checked_cursor(cursor)})
+        items, following = await self.calls.page(method.function, asked, where)
+        return RecordPage(await self.reader.read_all(items), following)
+
     async def search(self, query: Any, cursor: Any = None) -> RecordPage:
         """Return a page of the records in which a text stands, as the app understands that."""
         if not isinstance(query, str) or not query.strip():

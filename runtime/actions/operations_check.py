@@ -37,6 +37,8 @@ def formulas_of(definition: ConnectorDefinition) -> Iterator[_Placed]:
         yield from _of_function(function, path)
     for key, collection in definition.data.items():
         yield from _of_collection(collection, f"/data/{key}")
+    for key, event in definition.events.items():
+        yield from _members(event, f"/events/{key}", "dedupe_key", "timestamp")
 
 
 def _of_client(client: ApiClient) -> Iterator[_Placed]:

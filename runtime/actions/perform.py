@@ -82,7 +82,7 @@ class Performer:
         before = about_to_call or _nothing
 
         async def calls() -> tuple[AppCalls, AppCalls]:
-            ready = await self._ready(prepared)
+            ready = await self.ready(prepared)
             return lookup_calls(self, self.sandbox, claim, prepared, ready, before)
 
         may_create = about_to_call is not None
@@ -104,7 +104,7 @@ class Performer:
             case RunJavascriptAction():
                 output = await self._run_javascript(claim, prepared, variables, about_to_call)
             case ConnectorOperationAction() | DataAction():
-                connected = await self._ready(prepared)
+                connected = await self.ready(prepared)
                 output = await perform_by_connector(
                     self, self.sandbox, claim, prepared, variables, connected, about_to_call
                 )
@@ -188,7 +188,7 @@ class Performer:
             check(request, answer)
         return answer
 
-    async def _ready(self, prepared: Prepared) -> Connected:
+    async def ready(self, prepared: Prepared) -> Connected:
         """Return the run's connection with credentials that are good for a while."""
         connected = _required(prepared.connected)
         if self.refresher.is_due(connected):
@@ -281,7 +281,7 @@ class Performer:
             "engineApiClient": self.own_api.client(claim, timeout, about_to_call)
         }
         if prepared.connected is not None:
-            connected = await self._ready(prepared)
+            connected = await self.ready(prepared)
             clients["externalApiClient"] = over_connection(
                 claim, prepared.action, lambda parts: self.send(connected, parts, about_to_call)
             )

@@ -214,12 +214,12 @@ class Preparer:
         connected = None
         if claim.connection_id is not None:
             connected = await self.connected(owner, claim.connection_id)
-        if claim.kind not in ("action", "flow"):
+        if claim.kind in ("connection-test", "connection-refresh"):
             return Prepared(None, connected, {}, ())
         user, limits = await self._tenants.get(
             owner.workspace_id, owner.tenant_id, lambda: self._load_tenant(owner)
         )
-        if claim.kind == "flow":
+        if claim.kind != "action":
             return Prepared(None, connected, user, limits)
         if inline := claim.request.get("inline"):
             given = parse_spec("action", inline, "the inline action")

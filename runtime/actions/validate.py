@@ -43,7 +43,10 @@ _FORMULAS = {
         *("importValue", "defaultImportValue", "exportValue", "defaultExportValue"),
         *("unifiedImportValue", "unifiedExportValue"),
     ),
-    "app-event-type": ("tenantIdFormula",),
+    "app-event-type": (
+        *("tenantIdFormula", "userIdFormula", "subscribeRequest/uri"),
+        *("subscribeRequest/headers", "subscribeRequest/query", "subscribeRequest/body"),
+    ),
 }
 _SCHEMAS = {
     "field-mapping": ("appSchema",),
@@ -54,6 +57,15 @@ _SCHEMAS = {
 
 #: Type of node -> the formulas of its configuration.
 _NODE_FORMULAS: dict[str, tuple[str, ...]] = {
+    "app-event-trigger": ("filter",),
+    "connector-event-trigger": ("filter", "eventParameters"),
+    **dict.fromkeys(
+        (f"data-record-{what}-trigger" for what in ("created", "updated", "deleted")),
+        (
+            *("filter", "dataSource/collectionParameters"),
+            *("fieldMapping/importValue", "fieldMapping/unifiedImportValue"),
+        ),
+    ),
     "transform-data": ("output",),
     "filter": ("filter",),
     "for-each-v2": ("items",),
@@ -128,7 +140,7 @@ def _faults_of_nodes(spec: dict[str, Any]) -> Iterator[dict[str, str]]:
 def _faults_of_node(node: dict[str, Any], where: str) -> Iterator[dict[str, str]]:
     config = node.get("config") or {}
     for name in _NODE_FORMULAS.get(node["type"], ()):
-        yield from _faults(check, config.get(name), f"{where}/config/{name}")
+        yield from _faults(check, _at(config, f"/{name}"), f"{where}/config/{name}")
     if node["type"] == "schedule-trigger":
         yield from _faults_of_times(config, f"{where}/config")
     kind = NODE_ACTIONS.get(node["type"], node["type"])
@@ -155,7 +167,7 @@ def _faults_at(
     spec: dict[str, Any], names: Iterable[str], examine: Any
 ) -> Iterator[dict[str, str]]:
     for name in names:
-        yield from _faults(examine, spec.get(name), f"/{name}")
+        yield from _faults(examine, _at(spec, f"/{name}"), f"/{name}")
 
 
 def _faults(examine: Any, value: Any, path: str) -> Iterator[dict[str, str]]:

@@ -28,6 +28,9 @@ _LINGER = 5.0
 #: What the log says of a caller who left before the answer; nginx has made it known.
 _HUNG_UP = 499
 
+#: Where somebody may post by knowing the address, the address is a secret.
+_WEBHOOK_KEY = re.compile(r"wh_[\w-]+", re.ASCII)
+
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -78,7 +81,7 @@ class Edge:
             log.info(
                 "request",
                 method=scope["method"],
-                path=scope["path"],
+                path=_WEBHOOK_KEY.sub("wh_…", scope["path"]),
                 status=status,
                 ms=round(seconds * 1000, 1),
             )

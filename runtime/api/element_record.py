@@ -32,6 +32,7 @@ _READ_ONLY = frozenset(
         *("id", "uuid", "revision", "layer", "layers", "explain", "isCustomized", "isReadOnly"),
         *("outputSchema", "defaultOutputSchema", "transformedOutputSchema"),
         *("connector", "state", "errors", "createdAt", "updatedAt", "archivedAt"),
+        *("webhookKey", "globalWebhookUri"),  # of types of app events
     }
 )
 #: What says where an element stands, and is decided when it is made.

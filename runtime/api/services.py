@@ -19,6 +19,9 @@ from runtime.connectors.egress import EgressPolicy
 from runtime.credentials.vault import Vault, load_vault
 from runtime.db import Database
 from runtime.dispatch import Dispatch
+from runtime.events.keys import Keyed
+from runtime.events.rates import Rates
+from runtime.expiring import Expiring
 from runtime.health import Reachability, serve_health
 from runtime.keys import RootKey, load_root_key
 from runtime.lanes.client import connect
@@ -37,6 +40,9 @@ from runtime.waiting import Waiters
 
 __all__ = ["Services", "open_services", "services_of"]
 
+#: Seconds for which a webhook key is known; one that was taken back is good for as long.
+_KEY_AGE = 5.0
+
 
 @dataclass(slots=True)
 class Services:
@@ -53,6 +59,11 @@ class Services:
     proxy: Proxy
     hub: Hub
     tails: Tails
+    #: What webhook keys stand for, and how fast posts come in under each.
+    webhook_keys: Expiring[str, Keyed]
+    rates: Rates
+    #: How many refused posts are noted for each subscription.
+    refusals: Rates
 
     async def changed(self, workspace_id: UUID) -> None:
         """Tell every process that a workspace's configuration changed. Call it after commit."""
@@ -130,6 +141,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             proxy=proxy,
             hub=hub,
             tails=Tails(hub),
+            webhook_keys=Expiring(age=_KEY_AGE, largest=10_000),
+            rates=Rates(settings.event_rate),
+            refusals=Rates(0.1, burst=100.0),
         )
 
 

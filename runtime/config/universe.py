@@ -4,6 +4,7 @@
     universe/<app>/connector.yaml         how to talk to it; connector-<variant>.yaml another way
     universe/<app>/data/<key>.yaml        a data collection that each of its connectors has
     universe/<app>/operations/<key>.yaml  an operation likewise
+    universe/<app>/events/<key>.yaml      an event that it tells of by webhook likewise
     universe/<app>/actions/<key>.yaml     an action, offered over each of the app's connectors
 
 The owner loads it after a migration. Doing it again changes nothing.
@@ -128,7 +129,7 @@ def _entries_of(app: Path, folder: Path) -> Iterator[tuple[str, _Entry]]:
         name, spec = _read(about, folder)
         yield name, _Entry("external-app", str(spec.pop("key", app.name)), None, spec)
     connectors = []
-    shared = {part: dict(_parts(app, part, folder)) for part in ("operations", "data")}
+    shared = {part: dict(_parts(app, part, folder)) for part in ("operations", "data", "events")}
     for path in sorted(app.glob("connector*.yaml"), key=lambda path: path.stem):
         name, spec = _read(path, folder)
         for part, members in shared.items():

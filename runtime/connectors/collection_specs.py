@@ -40,6 +40,18 @@ class ListMethod(Method):
     filter_fields: tuple[str, ...] = ()
 
 
+class ChangedMethod(Method):
+    """Lists what was created or updated since a moment, a page at a time.
+
+    `{records, cursor?}` from `{parameters, since, cursor}`; `since` is in ISO 8601. Each record has
+    to say when it was changed (`record.updatedTime`, or else `createdTime`).
+    """
+
+    #: Seconds by which `since` is put back, for what the app shows late; what did not change
+    #: meanwhile is no event again.
+    overlap: float = Field(default=60.0, ge=0, le=86_400)
+
+
 class MatchMethod(Method):
     """Finds the record with these fields, or none: from `{parameters, query}`."""
 
@@ -104,6 +116,7 @@ class DataCollection(Spec):
     create: Method | None = None
     update: Method | None = None
     delete: Method | None = None
+    changed_since: ChangedMethod | None = None
 
     @model_validator(mode="after")
     def _offers_something(self) -> Self:
@@ -116,3 +129,5 @@ class DataCollection(Spec):
         for member in METHODS.values():
             if (method := getattr(self, member)) is not None:
                 yield type(self).model_fields[member].alias or member, method
+        if self.changed_since is not None:
+            yield "changedSince", self.changed_since

@@ -10,6 +10,7 @@ import orjson
 from pydantic import Field, ValidationError
 
 from runtime.connectors.collection_specs import DataCollection, Operation
+from runtime.connectors.event_specs import ConnectorEvent
 from runtime.connectors.function_specs import Function, OperationFunction
 from runtime.connectors.handlers import ResponseHandler
 from runtime.connectors.pagination import NoPagination, Pagination
@@ -176,6 +177,8 @@ class ConnectorDefinition(Spec):
     operations: dict[Key, Operation] = Field(default_factory=dict, max_length=_MOST)
     #: The records that the app holds, by key.
     data: dict[Key, DataCollection] = Field(default_factory=dict, max_length=_MOST)
+    #: What it tells of by webhook, by key.
+    events: dict[Key, ConnectorEvent] = Field(default_factory=dict, max_length=_MOST)
 
     def functions(self) -> Iterator[tuple[str, Function]]:
         """Yield every function with its JSON pointer in the specification."""
@@ -184,6 +187,9 @@ class ConnectorDefinition(Spec):
         for key, collection in self.data.items():
             for name, method in collection.methods():
                 yield f"/data/{key}/{name}/function", method.function
+        for key, event in self.events.items():
+            for name, function in event.functions():
+                yield f"/events/{key}/{name}", function
 
 
 def parse_connector(spec: Mapping[str, Any]) -> ConnectorDefinition:

@@ -69,6 +69,10 @@ _TAGS = {
     "flow": "flow:run",
     "connection-test": "connection:test",
     "connection-refresh": "connection:refresh",
+    "event-launch": "event:launch",
+    "event-webhook": "event:webhook",
+    "event-pull": "event:pull",
+    "event-setup": "event:setup",
 }
 
 

@@ -22,7 +22,16 @@ __all__ = [
 
 Status = Literal["queued", "running", "completed", "failed", "stopped"]
 TERMINAL = frozenset({"completed", "failed", "stopped"})
-RunKind = Literal["action", "flow", "connection-test", "connection-refresh"]
+RunKind = Literal[
+    "action",
+    "flow",
+    "connection-test",
+    "connection-refresh",
+    "event-launch",
+    "event-webhook",
+    "event-pull",
+    "event-setup",
+]
 
 
 @dataclass(frozen=True, slots=True)

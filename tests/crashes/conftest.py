@@ -57,10 +57,11 @@ class Processes:
         self._functions = install_functions(folder)
         self._running = []
 
-    async def start(self, *command, role, port, clock=0.0):
+    async def start(self, *command, role, port, clock=0.0, **more):
         """Start a process with its role's logins; returns when it is ready.
 
-        Its clock is fast by `clock` seconds.
+        Its clock is fast by `clock` seconds. `more` are settings, by the name of their
+        variable without the prefix.
         """
         main = ["-m", "launch"] if not clock else ["-c", _WRONG_CLOCK, str(clock)]
         roles = ["scheduler", "worker"] if role == "scheduler" else [role]
@@ -81,6 +82,7 @@ class Processes:
                 )
                 for each in roles
             },
+            **{f"VESICLE_{name.upper()}": value for name, value in more.items()},
         }
         with (self._folder / f"{port}.log").open("wb") as log:
             process = subprocess.Popen(

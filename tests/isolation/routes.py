@@ -8,13 +8,15 @@ from typing import Any
 
 from runtime.config.kinds import KINDS
 
-__all__ = ["ASKS", "ENDLESS", "OPEN", "OWNED", "SHARED", "Ask", "routes_of"]
+__all__ = ["ASKS", "ENDLESS", "KEYED", "OPEN", "OWNED", "SHARED", "Ask", "routes_of"]
 
 #: What is acme's alone, and what belongs to its workspace: names in the braces of what is asked.
 OWNED = {
     *("connection", "action", "run", "dead", "record", "limit", "cap", "tenant"),
     *("flow_run", "node_run", "schedule"),
     *("webhook_endpoint", "webhook_delivery", "alert"),
+    *("app_event", "app_event_subscription"),
+    *("subscription", "external_event", "incoming_webhook", "pull"),
     *("connector", "data_source", "field_mapping", "flow"),
 }
 SHARED = {
@@ -35,6 +37,13 @@ OPEN = {
 
 #: Routes whose answer goes on until who asked has heard enough (tests/api/test_live.py).
 ENDLESS = {"GET /activity/live", "GET /sse/workspace"}
+
+#: Routes where a key in the path is the only credential: whoever posts events from outside has no
+#: token. They take nothing but the key, and to one that is not good they say 404.
+KEYED = {
+    "POST /webhooks/app-events/{key}",
+    "POST /webhooks/external/{key}",
+}
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,9 @@ _CAPS = [
     {"scope": "connection", "connectionId": "{connection}", "amount": 5},
     {"scope": "element", "elementId": "{action}", "amount": 5},
 ]
+
+_TYPE = "appEventTypeKey={app_event_type}"
+_SUBSCRIBING = (("GET", ""), ("POST", "/subscribe"), ("DELETE", ""))
 
 ASKS: dict[str, list[Ask]] = {
     # running
@@ -338,6 +350,69 @@ ASKS: dict[str, list[Ask]] = {
     "GET /workspace": [Ask("/workspace", lists=True)],
     "PATCH /workspace": [Ask("/workspace", {"name": "Mine"}, lists=True)],
     "POST /workspace/rotate-secret": [Ask("/workspace/rotate-secret", {}, lists=True)],
+    # events
+    "GET /app-events": _list("/app-events", "appEventTypeId={app_event_type_id}", *_BY_TENANT[:2]),
+    "POST /app-events": [
+        Ask("/app-events", {"type": "{app_event_type}", "event": {}}),
+        Ask("/app-events", {"type": "{app_event_type}", "events": [], "tenantKey": "{tenant_key}"}),
+        Ask("/app-events", {"type": "{app_event_type}", "event": {}, "tenantId": "{tenant_id}"}),
+    ],
+    "GET /app-events/{event_id}": [Ask("/app-events/{app_event}")],
+    "POST /app-event-types/{selector}/rotate-webhook-key": [
+        Ask("/app-event-types/{app_event_type}/rotate-webhook-key", {})
+    ],
+    "GET /app-event-subscriptions": _list(
+        "/app-event-subscriptions", "appEventTypeId={app_event_type_id}", *_BY_TENANT[:2]
+    ),
+    **{
+        f"{method} /app-event-subscription{below}": [
+            Ask(f"/app-event-subscription{below}?id={{app_event_subscription}}"),
+            Ask(f"/app-event-subscription{below}?{_TYPE}&tenantId={{tenant}}"),
+        ]
+        for method, below in _SUBSCRIBING
+    },
+    **{
+        f"{method} /app-event-subscriptions/{{subscription}}{below}": [
+            Ask(f"/app-event-subscriptions/{{app_event_subscription}}{below}")
+        ]
+        for method, below in _SUBSCRIBING
+    },
+    "GET /external-event-subscriptions": _list(
+        "/external-event-subscriptions", _BY_CONNECTION[0], *_BY_TENANT[:2]
+    ),
+    **{
+        f"{method} /external-event-subscriptions/{{subscription}}{below}": [
+            Ask(f"/external-event-subscriptions/{{subscription}}{below}")
+        ]
+        for method, below in (
+            ("GET", ""),
+            *(("POST", f"/{what}") for what in ("setup", "subscribe", "unsubscribe")),
+            *(("POST", f"/{what}") for what in ("resubscribe", "refresh-webhook", "pull-events")),
+        )
+    },
+    **{
+        route: asks
+        for path, name, thing, more in (
+            ("/external-event-log-records", "event_id", "external_event", ("/details",)),
+            ("/incoming-webhooks", "webhook_id", "incoming_webhook", ("/details",)),
+            ("/external-event-pulls", "pull_id", "pull", ()),
+        )
+        for route, asks in (
+            (
+                f"GET {path}",
+                _list(
+                    path,
+                    "externalEventSubscriptionId={subscription_id}",
+                    _BY_CONNECTION[0],
+                    *_BY_TENANT[:2],
+                ),
+            ),
+            *(
+                (f"GET {path}/{{{name}}}{below}", [Ask(f"{path}/{{{thing}}}{below}")])
+                for below in ("", *more)
+            ),
+        )
+    },
     # data links
     "GET /data-link-table-instance/links": [Ask(_LINKS)],
     "POST /data-link-table-instance/links": [Ask(_LINKS, _LINK)],

@@ -15,7 +15,7 @@ from runtime.api.app import create_app
 from runtime.config.kinds import KINDS
 from runtime.settings import Settings
 from runtime.webhooks.secrets import add_secret
-from tests.isolation.routes import ASKS, ENDLESS, OPEN, OWNED, SHARED, SPECS, Ask, routes_of
+from tests.isolation.routes import ASKS, ENDLESS, KEYED, OPEN, OWNED, SHARED, SPECS, Ask, routes_of
 from tests.isolation.seeds import TABLES, Seed, insert, values_for
 from tests.samples import add_element, crm_workspace
 
@@ -29,6 +29,16 @@ _MORE = [name for name in KINDS if name not in ("action", "integration", "connec
 _ADAPTED = [name for name, kind in KINDS.items() if "tenant" in kind.layers]
 _SHARED_NAMES = {
     name: ("shared_" if name in _ADAPTED else "") + name.replace("-", "_") for name in KINDS
+}
+
+#: What is kept of events: name -> table, and what makes it one of its kind.
+_HEARD = {
+    "subscription": ("external_subscriptions", {}),
+    "app_event": ("events", {"source": "app", "payload": json.dumps(CANARY)}),
+    "external_event": ("events", {"source": "external", "payload": json.dumps(CANARY)}),
+    "app_event_subscription": ("app_event_subscriptions", {}),
+    "incoming_webhook": ("incoming_webhooks", {}),
+    "pull": ("external_pulls", {"status": "success"}),
 }
 
 #: Answers that mean "there is no such thing" or "that is not for you".
@@ -114,6 +124,15 @@ class Shop:
                 "outputs": json.dumps([CANARY]),
             }
             insert(connection, "node_runs", node_run)
+            heard = {}
+            for name, (table, columns) in _HEARD.items():
+                row = values_for(TABLES[table], self._acme, {**rows, **heard}) | columns
+                if name == "app_event_subscription":
+                    row |= {"type_id": shared["app_event_type"][0], "instance_key": tag}
+                if name == "external_event":
+                    row["subject_id"] = heard["external_subscriptions"]["id"]
+                insert(connection, table, row)
+                heard[table if name == "subscription" else name] = row
             schedule = values_for(TABLES["schedules"], self._acme, rows) | {
                 "kind": "flow",
                 "element_id": own["flow"]["id"],
@@ -155,6 +174,8 @@ class Shop:
             "node_run": [str(node_run["id"])],
             "schedule": [str(schedule["id"])],
             "record": [str(rows["activity_records"]["id"])],
+            "subscription": [str(heard["external_subscriptions"]["id"])],
+            **{name: [str(heard[name]["id"])] for name in _HEARD if name != "subscription"},
             "limit": [str(rows["limits"]["id"])],
             "shared_limit": [str(limit["id"])],
             "cap": [str(rows["caps"]["id"])],
@@ -265,10 +286,10 @@ def _anonymous(answer, names: dict[str, str]) -> tuple[int, str]:
 
 def test_every_route_is_described():
     """Each route of the API is one that these tests know how to ask, and there is no other."""
-    assert set(ROUTES) == set(ASKS) | OPEN
+    assert set(ROUTES) == set(ASKS) | OPEN | KEYED
 
 
-@pytest.mark.parametrize("route", [route for route in ROUTES if route not in OPEN])
+@pytest.mark.parametrize("route", [route for route in ROUTES if route in ASKS])
 async def test_a_strangers_question_is_one_about_nothing(shop, route):
     """Asked for acme's things, each route answers a stranger as if they did not exist.
 
@@ -326,6 +347,10 @@ async def test_without_a_token_nothing_is_said(shop, anonymous, route):
     answer = await anonymous.request(method, re.sub(r"{\w+}", "x", path))
     if route in OPEN:
         assert answer.status_code == 200
+        return
+    if route in KEYED:
+        assert answer.status_code == 404
+        assert "x" not in answer.json()["message"].split()
         return
     assert answer.status_code == 401, answer.text
     assert answer.headers["WWW-Authenticate"] == "Bearer"

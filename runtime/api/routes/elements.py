@@ -23,6 +23,7 @@ from runtime.api.element_record import stored_record
 from runtime.api.element_writes import VERBS, Write, change_element, record_of, viewer_of
 from runtime.api.selectors import Asked, asked, named, query_of
 from runtime.api.services import Services, services_of
+from runtime.api.webhook_addresses import with_webhook
 from runtime.config.kinds import KINDS, Kind
 from runtime.config.locate import Located, locate, nothing_here
 from runtime.config.places import integrations_of
@@ -49,7 +50,7 @@ class ElementRoutes:
         """Add an element at the caller's layer; with `parentId`, a customisation of another."""
         body, place = await json_object(request), named(query_of(request))
         record = await create_element(services, caller, self.kind, place, body)
-        return _answer(record, 201)
+        return _answer(await with_webhook(services, caller, self.kind, record), 201)
 
     async def get(self, request: Request, caller: AnyCaller, services: ServicesHere) -> Response:
         """Return the element in force, or with `layer` one layer as it is stored."""
@@ -64,7 +65,7 @@ class ElementRoutes:
                     session, [row.integration_id] if row.integration_id else []
                 )
                 record = stored_record(located, row, viewer, keys)
-        return _answer(record)
+        return _answer(await with_webhook(services, caller, self.kind, record))
 
     async def patch(self, request: Request, caller: AnyCaller, services: ServicesHere) -> Response:
         """Merge changes into the caller's layer (RFC 7396); what lies above is customised."""
