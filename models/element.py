@@ -40,6 +40,7 @@ class Element(SQLModel, table=True):
     __table_args__ = (
         tenant_reference(),
         CheckConstraint(_PLACES, name="place"),
+        CheckConstraint("instance_key IS NULL OR tenant_id IS NOT NULL", name="instance"),
         UniqueConstraint("workspace_id", "id"),
         Index(
             "uq_elements_place",
@@ -50,11 +51,19 @@ class Element(SQLModel, table=True):
             "integration_id",
             "connection_id",
             "app",
+            "instance_key",
             unique=True,
             postgresql_nulls_not_distinct=True,
             postgresql_where="archived_at IS NULL",
         ),
         Index(None, "workspace_id", "kind", "tenant_id", "id"),
+        Index(
+            "ix_elements_instances",
+            "workspace_id",
+            "kind",
+            "id",
+            postgresql_where="tenant_id IS NOT NULL",
+        ),
         {"info": {"rls": "layered"}},
     )
 
@@ -67,6 +76,9 @@ class Element(SQLModel, table=True):
     connection_id: UUID | None = None
     #: Key of the connector that the element belongs to; null if it serves any app.
     app: str | None = None
+    #: Which of several instances this is that a tenant's connection has of one element; null for
+    #: the only one, or the first.
+    instance_key: str | None = None
     key: str
     #: The element that this row customises; null for a whole definition.
     parent_id: UUID | None = None

@@ -206,7 +206,7 @@ class Preparer:
             return await self._whole(owner, Prepared(whole.action, connected, user, limits))
         action, revision, element_id = await self._actions.get(
             owner.workspace_id,
-            (owner.tenant_id, claim.element_key, claim.integration_id, claim.connection_id),
+            (owner.tenant_id, claim.element_key, _place(claim, connected)),
             lambda: self._load_action(claim, connected),
         )
         return await self._whole(
@@ -261,4 +261,4 @@ class Preparer:
 
 def _place(claim: Claim, connected: Connected | None) -> Place:
     app = connected.definition.key if connected else None
-    return Place(claim.integration_id, app, claim.connection_id)
+    return Place(claim.integration_id, app, claim.connection_id, claim.instance_key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -20,11 +20,14 @@ __all__ = ["FIXED", "effective_record", "integrations_in", "stored_record", "wit
 _READ_ONLY = frozenset(
     {
         *("id", "uuid", "revision", "layer", "layers", "explain", "isCustomized", "isReadOnly"),
-        *("state", "errors", "createdAt", "updatedAt", "archivedAt"),
+        *("state", "errors", "createdAt", "updatedAt", "archivedAt", "customized"),
     }
 )
 #: What says where an element stands, and is decided when it is made.
-FIXED = ("key", "integrationId", "integrationKey", "connectionId", "tenantId", "parentId")
+FIXED = (
+    *("key", "integrationId", "integrationKey", "connectionId", "tenantId", "userId"),
+    *("instanceKey", "parentId"),
+)
 
 Keys = Mapping[UUID, tuple[str, str | None]]
 
@@ -42,16 +45,20 @@ def effective_record(
     found = located.effective(explain=explain)
     rows = [located.row(layer.id) for layer in found.layers]
     nearest = rows[-1]
+    # An instance is known by its own id; its parent's stands beside it.
+    is_instance = nearest.layer == located.kind.instances
+    itself = nearest if is_instance else located.row(found.id)
     record = {
         **found.spec,
         **_place(nearest, keys),
-        "id": str(found.id),
+        **(_parents(located, rows) if is_instance else {}),
+        "id": str(itself.id),
         "key": found.key,
         "revision": found.revision,
-        "isCustomized": any(layer.is_patch for layer in found.layers),
+        "isCustomized": any(layer.is_patch and layer.spec for layer in found.layers),
         "isReadOnly": _is_read_only(located, caller),
         **_state(located.kind, found.spec, found.key),
-        "createdAt": located.row(found.id).created_at,
+        "createdAt": itself.created_at,
         "updatedAt": max(row.updated_at for row in rows),
         "archivedAt": None,
     }
@@ -80,7 +87,7 @@ def stored_record(located: Located, row: Element, caller: Viewer, keys: Keys) ->
         "id": str(row.id),
         "key": row.key,
         "revision": row.revision,
-        "isCustomized": is_patch,
+        "isCustomized": is_patch and bool(row.spec),
         "isReadOnly": _is_read_only(located, caller) or row.tenant_id != caller.tenant_id,
         **(state if is_patch else _state(located.kind, row.spec, row.key)),
         "createdAt": row.created_at,
@@ -109,9 +116,8 @@ def without_envelope(
                 f"The {name} of {kind.singular} {record['key']!r} cannot be changed.",
                 data={"errors": [{"path": f"/{name}", "message": "cannot be changed"}]},
             )
-    return {
-        name: value for name, value in body.items() if name not in _READ_ONLY and name not in fixed
-    }
+    apart = {*_READ_ONLY, *fixed, *_parent_names(kind)}
+    return {name: value for name, value in body.items() if name not in apart}
 
 
 def _place(row: Element, keys: Keys) -> dict[str, Any]:
@@ -122,9 +128,27 @@ def _place(row: Element, keys: Keys) -> dict[str, Any]:
         "integrationKey": integration[0] if integration else None,
         "connectionId": _text(row.connection_id),
         "tenantId": _text(row.tenant_id),
+        "userId": _text(row.tenant_id),
+        "instanceKey": row.instance_key,
         "parentId": _text(row.parent_id),
         **({"connectorKey": row.app} if row.app else {}),
     }
+
+
+def _parents(located: Located, rows: Sequence[Element]) -> dict[str, Any]:
+    """Return what an instance is an instance of, by the contract's names: `flowId` and so on."""
+    definition = located.row(located.effective().id)
+    universal = next((row for row in rows if row.integration_id is None and row.app is None), None)
+    ids = (definition.id, universal.id if universal is not None else None)
+    values = (*map(_text, ids), str(definition.revision))
+    return dict(zip(_parent_names(located.kind), values, strict=True))
+
+
+def _parent_names(kind: Kind) -> tuple[str, ...]:
+    if kind.instances is None:
+        return ()
+    name = kind.name.title().replace("-", "")
+    return f"{name[0].lower()}{name[1:]}Id", f"universal{name}Id", "parentRevision"
 
 
 def _state(kind: Kind, spec: dict[str, Any], key: str) -> dict[str, Any]:

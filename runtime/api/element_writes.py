@@ -34,6 +34,7 @@ from runtime.errors import RevisionConflictError
 __all__ = [
     "VERBS",
     "Record",
+    "Verb",
     "Write",
     "change_element",
     "editable_paths",

@@ -8,11 +8,12 @@ from uuid import UUID
 
 from fastapi import Request
 
+from runtime.config.element_keys import check_instance_key
 from runtime.config.merge import LAYERS
 from runtime.config.places import Named
 from runtime.errors import BadRequestError, NotFoundError
 
-__all__ = ["Asked", "asked", "flag", "id_in_path", "layers_of", "named", "query_of"]
+__all__ = ["Asked", "asked", "flag", "id_in_path", "instance_of", "layers_of", "named", "query_of"]
 
 #: The field's name for what stands in no integration.
 _ALIASES = {"universal": ("universe", "workspace"), "effective": ()}
@@ -62,8 +63,15 @@ def named(query: Mapping[str, str]) -> Named:
     return Named(
         integration=query.get("integrationId") or query.get("integrationKey"),
         connection=query.get("connectionId") or query.get("connectionKey"),
-        tenant=query.get("tenantId") or query.get("tenantKey"),
+        tenant=query.get("tenantId") or query.get("tenantKey") or query.get("userId"),
+        instance=instance_of(query),
     )
+
+
+def instance_of(query: Mapping[str, str]) -> str | None:
+    """Return which of several instances a request is about; BadRequestError for what is no key."""
+    key = query.get("instanceKey")
+    return None if key is None else check_instance_key(key)
 
 
 def layers_of(query: Mapping[str, str]) -> tuple[str, ...]:

@@ -59,6 +59,13 @@ class Kind:
     editable: tuple[str, ...] = ()
     #: Whether the specification repeats the element's key.
     is_keyed: bool = False
+    #: The layer at which a tenant's own row is an instance of the element: made on first use, with
+    #: an id, archived and restored by itself. None for kinds without instances.
+    instances: str | None = None
+
+    def stands_at(self, layer: str) -> bool:
+        """Return whether rows of this kind may stand at a layer, customisations included."""
+        return layer in self.layers or layer == self.instances
 
 
 _EVERYWHERE = frozenset({"universe", "workspace", "integration", "tenant", "connection"})
@@ -79,16 +86,32 @@ def _parser(model: type[Spec]) -> Callable[[dict[str, Any], str], Any]:
     return lambda spec, what: parse(model, spec, ConfigurationError, what)
 
 
+#: Of a data link table; its links stand apart.
+_LABELS = ("/name", "/description", "/meta")
+
+
 def _kind(
-    name: str, layers: frozenset[str], model: type[Spec], editable: tuple[str, ...] = ()
+    name: str,
+    layers: frozenset[str],
+    model: type[Spec],
+    editable: tuple[str, ...] = (),
+    instances: str | None = None,
 ) -> Kind:
-    return Kind(name, f"{name}s", name, layers, _parser(model), editable)
+    return Kind(name, f"{name}s", name, layers, _parser(model), editable, instances=instances)
 
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("action", "actions", "action", _EVERYWHERE, parse_action, _ACTION_EDITABLE),
+        Kind(
+            "action",
+            "actions",
+            "action",
+            _EVERYWHERE,
+            parse_action,
+            _ACTION_EDITABLE,
+            instances="connection",
+        ),
         _kind("integration", _WORKSPACE, IntegrationSpec),
         Kind(
             "connector",
@@ -99,11 +122,11 @@ KINDS: dict[str, Kind] = {
             is_keyed=True,
         ),
         _kind("external-app", _CATALOGUE, ExternalAppSpec),
-        _kind("data-source", _EVERYWHERE, DataSourceSpec, _ALL),
-        _kind("field-mapping", _EVERYWHERE, FieldMappingSpec, _ALL),
-        _kind("flow", _EVERYWHERE, FlowSpec, _ALL),
-        _kind("app-data-schema", _WORKSPACE, AppDataSchemaSpec),
-        _kind("data-link-table", _WORKSPACE, DataLinkTableSpec),
+        _kind("data-source", _EVERYWHERE, DataSourceSpec, _ALL, "connection"),
+        _kind("field-mapping", _EVERYWHERE, FieldMappingSpec, _ALL, "connection"),
+        _kind("flow", _EVERYWHERE, FlowSpec, _ALL, "connection"),
+        _kind("app-data-schema", _WORKSPACE, AppDataSchemaSpec, _ALL, "tenant"),
+        _kind("data-link-table", _WORKSPACE, DataLinkTableSpec, _LABELS, "connection"),
         _kind("app-event-type", _WORKSPACE, AppEventTypeSpec),
         _kind("package", _CATALOGUE | {"integration"}, PackageSpec),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from sqlalchemy import ColumnElement
@@ -27,6 +27,8 @@ class Named:
     connection: str | None = None
     #: Whose view a manager asks for.
     tenant: str | None = None
+    #: Which of several instances; its key.
+    instance: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,8 @@ async def find_spot(session: AsyncSession, viewer: Viewer, named: Named) -> Spot
     if named.integration is not None:
         integration = await _integration(session, viewer, named.integration)
     if named.connection is None:
-        return Spot(viewer, _at(integration) if integration else None)
+        at = _at(integration) if integration else None
+        return Spot(viewer, at and replace(at, instance_key=named.instance))
     connection = await _connection(session, viewer, named.connection)
     own = await _integration(session, viewer, str(connection.integration_id))
     if integration is not None and integration.id != own.id:
@@ -58,18 +61,18 @@ async def find_spot(session: AsyncSession, viewer: Viewer, named: Named) -> Spot
             f"The connection {connection.name!r} does not belong to the integration"
             f" {integration.key!r}."
         )
-    place = Place(own.id, own.spec.get("connectorKey"), connection.id)
+    place = Place(own.id, own.spec.get("connectorKey"), connection.id, named.instance)
     return Spot(Viewer(viewer.workspace_id, connection.tenant_id), place)
 
 
 async def place_of_row(session: AsyncSession, viewer: Viewer, row: Element) -> Place:
     """Return the place that a row is about."""
     if row.connection_id is not None:
-        named = Named(connection=str(row.connection_id))
+        named = Named(connection=str(row.connection_id), instance=row.instance_key)
         return (await find_spot(session, viewer, named)).place or Place()
     if row.integration_id is not None:
         return _at(await _integration(session, viewer, str(row.integration_id)))
-    return Place(app=row.app)
+    return Place(app=row.app, instance_key=row.instance_key)
 
 
 async def integrations_of(

@@ -15,6 +15,7 @@ OWNED = {
     *("connection", "action", "run", "dead", "record", "limit", "cap", "tenant"),
     *("flow_run", "node_run"),
     *("data_source", "field_mapping", "flow"),
+    *(f"{name.replace('-', '_')}_instance" for name, kind in KINDS.items() if kind.instances),
 }
 SHARED = {
     *("integration", "shared_action", "connector", "external_app", "shared_limit", "shared_cap"),
@@ -125,6 +126,10 @@ ASKS: dict[str, list[Ask]] = {
         Ask("/flow-runs", {"flowKey": "{flow}", "connectionId": "{connection_id}"}),
     ],
     "POST /flows/{selector}/run": [Ask("/flows/{flow}/run", {})],
+    "POST /connections/{connection}/flows/{selector}/run": [
+        Ask("/connections/{connection}/flows/{shared_flow}/run", {}),
+        Ask("/connections/{connection}/flows/{flow}/run", {}),
+    ],
     "POST /flow-runs/repeat": [Ask("/flow-runs/repeat", {"ids": ["{flow_run}"]}, lists=True)],
     "GET /flow-runs/{run_id}": [Ask("/flow-runs/{flow_run}")],
     "GET /flow-runs/{run_id}/output": [Ask("/flow-runs/{flow_run}/output")],
@@ -333,6 +338,38 @@ def _element_asks(kind: Any) -> Iterator[tuple[str, list[Ask]]]:
             yield f"POST {route}/{verb}", [Ask(f"{path}/{verb}{query}")]
 
 
+def _instance_asks(kind: Any) -> Iterator[tuple[str, list[Ask]]]:
+    """Yield the routes of one kind's instances, as runtime/api/routes/instances.py makes them."""
+    one, several = f"/{kind.singular}-instance", f"/{kind.singular}-instances"
+    name = kind.name.replace("-", "_")
+    parent = f"{{{'shared_' if 'tenant' in kind.layers else ''}{name}}}"
+    here = "&connectionId={connection}" if kind.instances == "connection" else "&autoCreate=true"
+    by_parent = f"{one}?parentId={parent}{here}"
+    new = {"name": "Mine"}
+    yield (
+        f"GET {several}",
+        _list(several, *_BY_CONNECTION, *_BY_TENANT[:2], f"parentId={{{name}_instance}}"),
+    )
+    # Where nothing tells whose it is, it is the caller's own.
+    whose = {"connectionId": "{connection}"} if kind.instances == "connection" else {}
+    made = [Ask(several, {"parentId": parent, "instanceKey": "x", **new, **whose})]
+    yield f"POST {several}", made
+    yield f"POST {one}", [Ask(f"{by_parent}&instanceKey=y", new)]
+    for route, path, query in (
+        (one, one, f"?id={{{name}_instance}}"),
+        (f"{several}/{{selector}}", f"{several}/{{{name}_instance}}", ""),
+    ):
+        yield f"GET {route}", [Ask(path + query), *([Ask(by_parent)] if query else [])]
+        yield f"PATCH {route}", [Ask(path + query, new)]
+        yield f"PUT {route}", [Ask(path + query, {**SPECS[kind.name], **new})]
+        yield f"DELETE {route}", [Ask(path + query)]
+        for verb in ("restore", "reset", "setup"):
+            yield f"POST {route}/{verb}", [Ask(f"{path}/{verb}{query}")]
+    if kind.name == "flow":
+        latest = "update-to-latest-flow"
+        yield f"POST {several}/{{selector}}/{latest}", [Ask(f"{path}/{latest}")]
+
+
 def _layer_asks(kind: Any) -> Iterator[tuple[str, list[Ask]]]:
     """Yield the routes of one kind of element, as runtime/api/routes/layers.py makes them."""
     thing = f"{{{kind.name.replace('-', '_')}}}"
@@ -361,6 +398,8 @@ def _new_bodies(kind: Any, thing: str, new: dict[str, Any]) -> Iterator[dict[str
 for _kind in KINDS.values():
     ASKS.update(_element_asks(_kind))
     ASKS.update(_layer_asks(_kind))
+    if _kind.instances is not None:
+        ASKS.update(_instance_asks(_kind))
 
 
 def routes_of(app: Any) -> set[str]:

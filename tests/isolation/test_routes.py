@@ -83,6 +83,13 @@ class Shop:
             }
             for row in own.values():
                 insert(connection, "elements", row)
+            instances = {
+                f"{row['kind']}-instance": self._instance(row, rows, shared, tag)
+                for row in self._elements
+                if KINDS[row["kind"]].instances is not None
+            }
+            for row in instances.values():
+                insert(connection, "elements", row)
             whole = Seed("shop", self._acme.workspace)
             limit = values_for(TABLES["limits"], whole, rows) | {
                 "resource": f"shared-{uuid.uuid4().hex[:8]}"
@@ -117,6 +124,7 @@ class Shop:
         return {
             **shared,
             **{kind.replace("-", "_"): [str(row["id"]), row["key"]] for kind, row in own.items()},
+            **{name.replace("-", "_"): [str(row["id"])] for name, row in instances.items()},
             "tenant": [str(self._acme.tenant), TENANT],
             "action": [str(rows["elements"]["id"]), rows["elements"]["key"]],
             "connection": [str(rows["connections"]["id"]), rows["connections"]["key"]],
@@ -129,6 +137,19 @@ class Shop:
             "shared_limit": [str(limit["id"])],
             "cap": [str(rows["caps"]["id"])],
             "shared_cap": [str(cap["id"])],
+        }
+
+    def _instance(self, parent, rows, shared, tag) -> dict[str, Any]:
+        """Return the row of acme's instance of an element that the workspace shares."""
+        layer = KINDS[parent["kind"]].instances
+        place = {"layer": layer, "instance_key": tag, "parent_id": parent["id"]}
+        if layer == "connection":
+            place["connection_id"] = rows["connections"]["id"]
+            place["integration_id"] = shared["integration"][0]
+        return values_for(TABLES["elements"], self._acme, rows) | {
+            **{name: parent[name] for name in ("kind", "key", "app")},
+            "spec": {"description": CANARY},
+            **place,
         }
 
     def _mend(self, connection) -> None:

@@ -17,8 +17,9 @@ from runtime.api.caller import AnyCaller, Caller, TenantCaller
 from runtime.api.paging import Pager
 from runtime.api.routes.runs import stop_and_show
 from runtime.api.running import idempotency_key
-from runtime.api.selectors import id_in_path
+from runtime.api.selectors import id_in_path, instance_of, query_of
 from runtime.api.services import Services, services_of
+from runtime.config.store import element_by_id
 from runtime.errors import BadRequestError, NotFoundError
 from runtime.flows.again import copy_results, forked, keepable, repeated
 from runtime.flows.read import (
@@ -47,7 +48,6 @@ _FILTERS = {
     "flow_id": "element_id",
     "universal_flow_id": "element_id",
     "integration_flow_id": "element_id",
-    "connection_flow_id": "element_id",
     "flow_key": "element_key",
     "tenant_id": "tenant_id",
     "user_id": "tenant_id",
@@ -71,6 +71,7 @@ class _Start(_Body):
     integration_id: str | None = None
     connection_key: str | None = None
     connection_id: str | None = None
+    instance_key: str | None = Field(default=None, min_length=1, max_length=200)
     start_node_key: str | None = None
     node_key: str | None = None
     input: Any = None
@@ -146,6 +147,18 @@ async def run_flow(
     return await _start(request, caller, services, selector, body)
 
 
+@router.post("/connections/{connection}/flows/{selector}/run")
+async def run_flow_over_connection(
+    connection: str, selector: str, request: Request, caller: TenantCaller, services: ServicesHere
+) -> Response:
+    """Start a flow over one connection, as its instance there is; the body is as for a flow."""
+    body = parse(_Start, await json_object(request), BadRequestError, "the body")
+    where = {"connection_id": connection, "connection_key": None}
+    instance = instance_of(query_of(request)) or body.instance_key
+    placed = body.model_copy(update={**where, "instance_key": instance})
+    return await _start(request, caller, services, selector, placed)
+
+
 async def _start(
     request: Request, caller: Caller, services: Services, flow: str, body: _Start
 ) -> Response:
@@ -154,6 +167,7 @@ async def _start(
         kind="flow",
         integration=body.integration_key or body.integration_id,
         connection=body.connection_key or body.connection_id,
+        instance=body.instance_key,
     )
     wanted = RunRequest(
         selection,
@@ -185,6 +199,12 @@ async def get_flow_runs(
     pager = Pager.of(services.root, caller, "flow-runs")
     before = pager.after({"cursor": query.cursor or "0"})
     async with services.database.transaction(caller.scope) as connection:
+        if query.connection_flow_id is not None:
+            instance = await element_by_id(connection, query.connection_flow_id)
+            if instance is None:
+                return JsonAnswer({"items": []})
+            narrowed["element_key"] = instance.key
+            narrowed["connection_id"] = instance.connection_id
         rows = await list_flow_runs(
             connection, caller.scope.workspace_id, narrowed, before=before, limit=query.limit
         )
