@@ -153,8 +153,8 @@ def _key(kind: Kind, body: dict[str, Any]) -> str:
     if body.get("key") is not None:
         return check_key(body["key"])
     name = body.get("name")
-    if name is None and kind.name == "integration":
-        name = body.get("connectorKey")
+    if name is None:
+        name = body.get({"integration": "connectorKey", "screen": "type"}.get(kind.name, ""))
     if not isinstance(name, str) or not name:
         raise BadRequestError(
             f"Give the {kind.singular} a key, or a name to make one from.",

@@ -82,6 +82,7 @@ def _filters(query: Mapping[str, str], kind: Kind, spot: Spot, pager: Pager) -> 
     universal = flag(query, "isUniversal") if "isUniversal" in query else None
     return Filters(
         search=query.get("search", "")[:200] or None,
+        key=query.get("key"),
         include_archived=flag(query, "includeArchived"),
         place=place,
         is_universal=universal,

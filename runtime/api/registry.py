@@ -5,13 +5,16 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from runtime.api.routes import (
+    access_tokens,
     actions,
     activity,
     bulk,
     caps,
+    connection_care,
     connection_data,
     connections,
     data_links,
+    data_source_records,
     dead_letters,
     elements,
     exports,
@@ -33,10 +36,12 @@ ROUTERS: tuple[APIRouter, ...] = (
     health.router,
     actions.router,
     runs.router,
+    connection_care.router,
     connections.router,
     proxy.router,
     connection_data.router,
     data_links.router,
+    data_source_records.router,
     elements.router,
     instances.router,
     layers.router,
@@ -50,4 +55,5 @@ ROUTERS: tuple[APIRouter, ...] = (
     usage.router,
     activity.router,
     workspace.router,
+    access_tokens.router,
 )

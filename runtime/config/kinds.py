@@ -25,6 +25,7 @@ from runtime.config.specs.data import (
 from runtime.config.specs.events import AppEventTypeSpec
 from runtime.config.specs.flows import FlowSpec
 from runtime.config.specs.packages import PackageSpec
+from runtime.config.specs.screens import ScreenSpec
 from runtime.connectors.definition import parse_connector
 from runtime.errors import ConfigurationError, NotFoundError
 from runtime.validation import parse
@@ -129,6 +130,7 @@ KINDS: dict[str, Kind] = {
         _kind("data-link-table", _WORKSPACE, DataLinkTableSpec, _LABELS, "connection"),
         _kind("app-event-type", _WORKSPACE, AppEventTypeSpec),
         _kind("package", _CATALOGUE | {"integration"}, PackageSpec),
+        _kind("screen", _WORKSPACE, ScreenSpec),
     )
 }
 

@@ -32,6 +32,7 @@ class Filters:
     """What a list is narrowed to."""
 
     search: str | None = None
+    key: str | None = None
     include_archived: bool = False
     #: Only what belongs to this place's app, integration or connection.
     place: Place | None = None
@@ -154,6 +155,8 @@ def _narrowing(filters: Filters) -> list[ColumnElement[bool]]:
     if filters.search:
         texts = (col(Element.key), Element.spec["name"].astext, Element.spec["description"].astext)
         conditions.append(or_(*(text.icontains(filters.search, autoescape=True) for text in texts)))
+    if filters.key is not None:
+        conditions.append(col(Element.key) == filters.key)
     if filters.place is not None:
         conditions.append(_belongs(filters.place))
     if filters.is_universal is not None:

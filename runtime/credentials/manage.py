@@ -25,6 +25,7 @@ from runtime.tenancy import Owner, Scope
 __all__ = [
     "archive_connection",
     "credentials_of",
+    "disconnect_connection",
     "find_connection",
     "insert_connection",
     "list_connections",
@@ -203,6 +204,18 @@ async def replace_credentials(
     )
 
 
+async def disconnect_connection(
+    database: AsyncConnection[DictRow], vault: Vault, owner: Owner, connection_id: UUID
+) -> None:
+    """Seal nothing in place of a connection's credentials; its user has to connect it again."""
+    await save_sealed(database, vault, credentials_of(owner, connection_id), {})
+    await database.execute(
+        "UPDATE connections SET state = 'CLIENT_ACTION_REQUIRED', error = NULL, expires_at = NULL,"
+        " refreshing_until = NULL, revision = revision + 1, updated_at = now() WHERE id = %s",
+        (connection_id,),
+    )
+
+
 async def archive_connection(database: AsyncConnection[DictRow], connection_id: UUID) -> None:
     """Archive a connection; queued runs over it end as stopped when a worker claims them."""
     await database.execute(
@@ -254,6 +267,6 @@ def public_connection(row: DictRow) -> dict[str, Any]:
     if row["state"] == "CLIENT_ACTION_REQUIRED":
         shown["clientAction"] = {
             "type": "connect",
-            "description": "The app refuses these credentials; give new ones.",
+            "description": "The app needs new credentials: it refuses the last ones, or has none.",
         }
     return shown

@@ -20,7 +20,8 @@ OWNED = {
 SHARED = {
     *("integration", "shared_action", "connector", "external_app", "shared_limit", "shared_cap"),
     *("shared_data_source", "shared_field_mapping", "shared_flow"),
-    *("app_data_schema", "app_event_type", "data_link_table", "package"),
+    "workspace",
+    *("app_data_schema", "app_event_type", "data_link_table", "package", "screen"),
 }
 
 #: Routes that answer without a token, on purpose.
@@ -176,6 +177,15 @@ ASKS: dict[str, list[Ask]] = {
     "POST /connections/{selector}/refresh-credentials": [
         Ask("/connections/{connection}/refresh-credentials")
     ],
+    "POST /connections/ensure": [Ask("/connections/ensure", {"appUrl": "canary-acme.example"})],
+    "POST /connections/{selector}/disconnect": [Ask("/connections/{connection}/disconnect")],
+    **{
+        f"GET /connections/{{selector}}/{part}": [Ask(f"/connections/{{connection}}/{part}")]
+        for part in ("logs", "dependencies", "export")
+    },
+    "GET /integrations/{integration}/connector-spec": [
+        Ask("/integrations/{integration}/connector-spec")
+    ],
     # operations and data collections; the connector that acme's connection is of has both
     "GET /connections/{connection}/operations/{key}": [
         Ask("/connections/{connection}/operations/who-am-i")
@@ -203,6 +213,18 @@ ASKS: dict[str, list[Ask]] = {
         ]
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
     },
+    "GET /data-source-instance/collection": [
+        Ask("/data-source-instance/collection?id={data_source_instance}")
+    ],
+    **{
+        f"POST /data-source-instance/collection/{method}": [
+            Ask(f"/data-source-instance/collection/{method}?id={{data_source_instance}}", body)
+        ]
+        for method, body in {**_DATA, "find": {"query": "canary"}}.items()
+    },
+    "POST /data-source-instance/unified-fields-to-native": [
+        Ask("/data-source-instance/unified-fields-to-native?id={data_source_instance}", {"a": 1})
+    ],
     # tenants
     "GET /self": [Ask("/self", lists=True)],
     "PATCH /self": [Ask("/self", {"credentials": None}, lists=True)],
@@ -268,7 +290,15 @@ ASKS: dict[str, list[Ask]] = {
         Ask("/action-run-logs/{record}"),
         Ask("/action-run-logs/{run}"),
     ],
+    "GET /action-run-logs/{record_id}/details": [
+        Ask("/action-run-logs/{record}/details"),
+        Ask("/action-run-logs/{run}/details"),
+    ],
     # the workspace itself
+    "POST /org-workspaces/{workspace}/access-token": [
+        Ask("/org-workspaces/{workspace}/access-token", {"isAdmin": True}),
+        Ask("/org-workspaces/{workspace}/access-token", {"tenantId": "{tenant}"}),
+    ],
     "GET /workspace": [Ask("/workspace", lists=True)],
     "PATCH /workspace": [Ask("/workspace", {"name": "Mine"}, lists=True)],
     "POST /workspace/rotate-secret": [Ask("/workspace/rotate-secret", {}, lists=True)],
@@ -301,6 +331,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "app-event-type": {},
     "data-link-table": {},
     "package": {"elements": [{"type": "action", "key": "echo"}]},
+    "screen": {"type": "integration", "blocks": [{"type": "action", "key": "echo"}]},
 }
 
 
@@ -336,6 +367,8 @@ def _element_asks(kind: Any) -> Iterator[tuple[str, list[Ask]]]:
         yield f"DELETE {route}", [Ask(path + query)]
         for verb in ("restore", "reset", "setup"):
             yield f"POST {route}/{verb}", [Ask(f"{path}/{verb}{query}")]
+        if kind.name == "field-mapping":
+            yield f"GET {route}/app-schema", [Ask(f"{path}/app-schema{query}")]
 
 
 def _instance_asks(kind: Any) -> Iterator[tuple[str, list[Ask]]]:

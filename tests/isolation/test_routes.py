@@ -37,12 +37,13 @@ _NO = {403, 404}
 class Shop:
     """Acme's workspace, and who asks for what is acme's."""
 
-    def __init__(self, platform, services, elements, acme, callers):
+    def __init__(self, platform, services, elements, acme, callers, workspace_key):
         self._platform = platform
         self._services = services
         #: The rows of what the workspace shares with its tenants.
         self._elements = elements
         self._acme = acme
+        self._workspace_key = workspace_key
         #: acme itself and its manager, then those who must not see anything.
         self.callers = callers
 
@@ -126,6 +127,7 @@ class Shop:
             **{kind.replace("-", "_"): [str(row["id"]), row["key"]] for kind, row in own.items()},
             **{name.replace("-", "_"): [str(row["id"])] for name, row in instances.items()},
             "tenant": [str(self._acme.tenant), TENANT],
+            "workspace": [str(self._acme.workspace), self._workspace_key],
             "action": [str(rows["elements"]["id"]), rows["elements"]["key"]],
             "connection": [str(rows["connections"]["id"]), rows["connections"]["key"]],
             "run": [str(rows["runs"]["id"])],
@@ -185,7 +187,7 @@ async def shop(platform, app, worker, crm, make_workspaces):
     )
     elements = await platform.rows("SELECT * FROM elements WHERE workspace_id = %s", mine.id)
     services = app.state.services
-    return Shop(platform, services, elements, Seed("acme", mine.id, acme["id"]), callers)
+    return Shop(platform, services, elements, Seed("acme", mine.id, acme["id"]), callers, mine.key)
 
 
 STRANGERS = ["globex", "acme of another workspace", "manager of another workspace"]

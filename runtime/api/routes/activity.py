@@ -27,8 +27,9 @@ from runtime.config.places import Named, Spot, find_spot
 from runtime.config.rows import Viewer
 from runtime.errors import BadRequestError, NotFoundError
 from runtime.moments import parse_moment
+from runtime.runs.read import find_run
 
-__all__ = ["router"]
+__all__ = ["list_records", "router"]
 
 router = APIRouter(tags=["activity"])
 
@@ -47,7 +48,7 @@ async def get_activities(request: Request, caller: AnyCaller, services: Services
     query = query_of(request)
     statuses = query["status"].split(",") if "status" in query else None
     tag = query.get("tag") or query.get("kind")
-    return await _list(services, caller, query, statuses, tag, public_activity)
+    return await list_records(services, caller, query, statuses, tag, public_activity)
 
 
 @router.get("/activity/{record_id}")
@@ -68,7 +69,7 @@ async def get_run_logs(request: Request, caller: AnyCaller, services: ServicesHe
                 "status is success or error.",
                 data={"errors": [{"path": "/status", "message": "is neither success nor error"}]},
             )
-    return await _list(services, caller, query, statuses, _RUN_TAG, public_run_log)
+    return await list_records(services, caller, query, statuses, _RUN_TAG, public_run_log)
 
 
 @router.get("/action-run-logs/{record_id}")
@@ -77,7 +78,17 @@ async def get_run_log(record_id: str, caller: AnyCaller, services: ServicesHere)
     return JsonAnswer(public_run_log(await _find(services, caller, record_id, _RUN_TAG)))
 
 
-async def _list(
+@router.get("/action-run-logs/{record_id}/details")
+async def get_run_details(record_id: str, caller: AnyCaller, services: ServicesHere) -> Response:
+    """Return what else is kept of an action's run: what its code logged, and how it failed."""
+    row = await _find(services, caller, record_id, _RUN_TAG)
+    async with services.database.transaction(caller.scope) as connection:
+        run = await find_run(connection, row["run_id"])
+    logs = run["logs"] if run is not None else None
+    return JsonAnswer({**public_run_log(row), "logs": logs or []})
+
+
+async def list_records(
     services: Services,
     caller: Caller,
     query: Mapping[str, str],
@@ -85,6 +96,7 @@ async def _list(
     tag: str | None,
     show: Callable[[DictRow], dict[str, Any]],
 ) -> Response:
+    """Answer with a page of activity records, narrowed by a query, each as `show` has it."""
     spot = await _spot(services, caller, query)
     with_data = show is public_run_log
     pager = Pager.of(services.root, caller, "activity")

@@ -25,6 +25,7 @@ from runtime.api.connector_shapes import (
     listed_collection,
     listed_operation,
     shown_collection,
+    shown_connector,
     shown_operation,
 )
 from runtime.api.running import (
@@ -43,7 +44,7 @@ from runtime.credentials.manage import find_connection
 from runtime.errors import BadRequestError, NotFoundError
 from runtime.submission import RunRequest
 
-__all__ = ["router"]
+__all__ = ["router", "run_inline"]
 
 router = APIRouter(tags=["connections"])
 
@@ -77,7 +78,7 @@ async def run_operation(
         "config": {"operationKey": key},
         "inputSchema": operation.input_schema,
     }
-    row = await _run(request, caller, services, connection, action, body.get("input"))
+    row = await run_inline(request, caller, services, connection, action, body.get("input"))
     return answer_run(request, row)
 
 
@@ -99,7 +100,7 @@ def _runs(method: str) -> Callable[..., Awaitable[Response]]:
         body = await json_object(request)
         spec = collection_of(await _of_connection(services, caller, connection), key)
         given = given_to(method, body, spec, request.query_params)
-        row = await _run(request, caller, services, connection, action_on(key, method), given)
+        row = await run_inline(request, caller, services, connection, action_on(key, method), given)
         return outcome_of(method, row) or answer_run(request, row)
 
     run_method.__doc__ = f"Run {method} of a data collection over the connection."
@@ -114,6 +115,14 @@ for _method in METHODS:
         response_class=JsonAnswer,
         name=f"{_method}_records",
     )
+
+
+@router.get("/integrations/{integration}/connector-spec")
+async def get_connector_spec(
+    integration: str, caller: AnyCaller, services: ServicesHere
+) -> Response:
+    """Return what an integration's connector asks of those who connect, and what it offers."""
+    return JsonAnswer(shown_connector(await _of_integration(services, caller, integration)))
 
 
 @router.get("/integrations/{integration}/operations")
@@ -162,7 +171,7 @@ async def _of_integration(services: Services, caller: Caller, selector: str) -> 
         return await load_connector(database, caller.workspace_id, row.spec["connectorKey"])
 
 
-async def _run(
+async def run_inline(
     request: Request,
     caller: Caller,
     services: Services,

@@ -116,6 +116,15 @@ class ElementRoutes:
         if is_first_use(self.kind, caller, wanted, query_of(request)):
             await Instances(services, caller, self.kind).begin(wanted)
 
+    async def app_schema(
+        self, request: Request, caller: AnyCaller, services: ServicesHere
+    ) -> Response:
+        """Return the schema of the product's side of a field mapping; `{}` if it has none."""
+        wanted, viewer = asked(request), viewer_of(caller)
+        async with services.database.session(caller.scope) as session:
+            located = await locate(session, self.kind, wanted.selector, viewer, wanted.named)
+            return JsonAnswer(located.effective().spec.get("appSchema") or {})
+
     def register(self, router: APIRouter) -> None:
         """Add the routes of this kind."""
         kind = self.kind
@@ -132,6 +141,8 @@ class ElementRoutes:
             self._add(router, path, verbs)
             for name in ("restore", "reset", "setup"):
                 self._add(router, f"{path}/{name}", {"POST": getattr(self, name)})
+            if kind.name == "field-mapping":
+                self._add(router, f"{path}/app-schema", {"GET": self.app_schema})
 
     def _add(self, router: APIRouter, path: str, endpoints: Mapping[str, Endpoint]) -> None:
         for method, endpoint in endpoints.items():
