@@ -177,7 +177,9 @@ ASKS: dict[str, list[Ask]] = {
     "POST /connections/{selector}/refresh-credentials": [
         Ask("/connections/{connection}/refresh-credentials")
     ],
-    "POST /connections/ensure": [Ask("/connections/ensure", {"appUrl": "canary-acme.example"})],
+    "POST /connections/ensure": [
+        Ask("/connections/ensure", {"appUrl": "http://127.0.0.1"}, lists=True)
+    ],
     "POST /connections/{selector}/disconnect": [Ask("/connections/{connection}/disconnect")],
     **{
         f"GET /connections/{{selector}}/{part}": [Ask(f"/connections/{{connection}}/{part}")]

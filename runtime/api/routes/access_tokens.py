@@ -38,9 +38,8 @@ class _Wanted(BaseModel):
 
     @model_validator(mode="after")
     def _is_for_one(self) -> Self:
-        if [self.is_admin, self.tenant_id is not None, self.tenant_key is not None].count(
-            True
-        ) != 1:
+        said = (self.is_admin, self.tenant_id is not None, self.tenant_key is not None)
+        if sum(said) != 1:
             raise ValueError("give one of isAdmin: true, tenantId and tenantKey")
         return self
 

@@ -64,13 +64,10 @@ async def ensure(request: Request, caller: TenantCaller, services: ServicesHere)
             there = {"integration_key": key, "limit": 1}
             if rows := await list_connections(database, caller.scope, there):
                 return JsonAnswer(public_connection(rows[0]))
-        integration = await integration_by_key(
-            database, caller.workspace_id, keys[0] if keys else ""
-        )
+        first = keys[0] if keys else ""
+        integration = await integration_by_key(database, caller.workspace_id, first)
         if integration is None:
-            raise NotFoundError(
-                f"The workspace has no integration for the app at {domain[:100]!r}."
-            )
+            raise NotFoundError(f"The workspace has no integration for an app at {domain[:99]!r}.")
         new: dict[str, Any] = {
             "integration_id": integration.id,
             "key": None,
@@ -140,7 +137,7 @@ async def dependencies(selector: str, caller: AnyCaller, services: ServicesHere)
 
 @router.get("/connections/{selector}/export")
 async def export(selector: str, caller: AnyCaller, services: ServicesHere) -> Response:
-    """Return what a connection is made of, but for its secrets, which leave Vesicle in no export."""
+    """Return what a connection is made of, but for its secrets: they are in no export."""
     row = await _found(services, caller, selector)
     return JsonAnswer(
         {
