@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, or_, union_all
+from sqlalchemy import ColumnElement, and_, false, or_, union_all
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -158,7 +158,7 @@ def _narrowing(filters: Filters) -> list[ColumnElement[bool]]:
     if filters.key is not None:
         conditions.append(col(Element.key) == filters.key)
     if filters.place is not None:
-        conditions.append(_belongs(filters.place))
+        conditions.append(or_(_belongs(filters.place), _has_instance_at(filters.place)))
     if filters.is_universal is not None:
         anywhere = and_(
             col(Element.app).is_(None),
@@ -182,3 +182,18 @@ def _belongs(place: Place) -> ColumnElement[bool]:
         or_(connection.is_(None), connection == place.connection_id),
     ]
     return and_(*here, or_(app.is_not(None), integration.is_not(None), connection.is_not(None)))
+
+
+def _has_instance_at(place: Place) -> ColumnElement[bool]:
+    """Return the condition on definitions for any app that have been used over this connection."""
+    if place.connection_id is None:
+        return false()
+    instance = aliased(Element)
+    used = select(instance.id).where(
+        col(instance.connection_id) == place.connection_id,
+        col(instance.kind) == col(Element.kind),
+        col(instance.key) == col(Element.key),
+        col(instance.archived_at).is_(None),
+    )
+    anywhere = and_(col(Element.app).is_(None), col(Element.integration_id).is_(None))
+    return and_(anywhere, col(Element.connection_id).is_(None), used.exists())

@@ -195,6 +195,12 @@ ASKS: dict[str, list[Ask]] = {
     "POST /connections/{connection}/operations/{key}/run": [
         Ask("/connections/{connection}/operations/who-am-i/run", {})
     ],
+    "POST /connections/{connection}/api/{key:path}": [
+        Ask("/connections/{connection}/api/who-am-i", {})
+    ],
+    "POST /connections/{connection}/execute-request": [
+        Ask("/connections/{connection}/execute-request", {"key": "who-am-i"})
+    ],
     "GET /connections/{connection}/data/{key}": [Ask("/connections/{connection}/data/deals")],
     **{
         f"POST /connections/{{connection}}/data/{{key}}/{method}": [
