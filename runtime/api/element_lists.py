@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -15,8 +16,9 @@ from runtime.api.paging import Pager, limit_of
 from runtime.api.selectors import flag, layers_of, named
 from runtime.api.services import Services
 from runtime.config.element_keys import as_uuid
+from runtime.config.intent import LONGEST_INTENT, by_intent
 from runtime.config.kinds import Kind
-from runtime.config.places import Spot, find_spot, integrations_of
+from runtime.config.places import Spot, connectors_for, find_spot, integrations_of
 from runtime.config.read import Filters, Page, list_effective, list_rows
 from runtime.errors import BadRequestError
 
@@ -40,6 +42,11 @@ async def list_elements(
     async with services.database.session(caller.scope) as session:
         spot = await find_spot(session, viewer, named(query))
         filters = _filters(query, kind, spot, pager)
+        if app := query.get("externalAppId") or query.get("externalAppKey"):
+            filters = replace(filters, apps=await connectors_for(session, viewer, app))
+        if "intent" in query:
+            items = await _by_intent(session, caller, kind, spot, (query["intent"], filters))
+            return {"items": items}
         if filters.is_own or filters.layers or filters.parent_id is not None:
             page = await list_rows(session, kind, spot.viewer, filters)
             show = "stored"
@@ -51,6 +58,23 @@ async def list_elements(
     if page.after is not None:
         answer["cursor"] = pager.cursor(page.after)
     return answer
+
+
+async def _by_intent(
+    session: AsyncSession, caller: Caller, kind: Kind, spot: Spot, wanted: tuple[str, Filters]
+) -> list[dict[str, Any]]:
+    """Return the elements that fit an intent best; there is no second page."""
+    intent, filters = wanted
+    if len(intent) > LONGEST_INTENT:
+        raise BadRequestError(
+            f"intent has at most {LONGEST_INTENT} characters.",
+            data={"errors": [{"path": "/intent", "message": "is too long"}]},
+        )
+    ids = await by_intent(session, kind, spot.viewer, intent, filters.limit)
+    page = await list_effective(session, kind, spot.viewer, replace(filters, ids=ids))
+    order = {element_id: at for at, element_id in enumerate(ids)}
+    ranked = sorted(page.items, key=lambda each: order[each.effective().id])
+    return await _records(session, caller, Page(ranked, None), "effective")
 
 
 async def _records(
@@ -90,7 +114,7 @@ def _filters(query: Mapping[str, str], kind: Kind, spot: Spot, pager: Pager) -> 
         limit=limit_of(query),
         layers=layers,
         parent_id=_id(query, "parentId"),
-        is_own="tenantId" in query or "tenantKey" in query,
+        is_own=bool({"tenantId", "tenantKey", "userId"} & query.keys()),
     )
 
 

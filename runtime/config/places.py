@@ -6,17 +6,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Connection, Element, Tenant
 from runtime.config.element_keys import as_uuid
 from runtime.config.resolve import Place
-from runtime.config.rows import Viewer
+from runtime.config.rows import Viewer, visible_to
 from runtime.errors import BadRequestError, NotFoundError
 
-__all__ = ["Named", "Spot", "apps_of", "find_spot", "integrations_of", "place_of_row"]
+__all__ = [
+    "Named",
+    "Spot",
+    "apps_of",
+    "connectors_for",
+    "find_spot",
+    "integrations_of",
+    "place_of_row",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +92,32 @@ async def integrations_of(
         return {}
     rows = await session.exec(select(Element).where(col(Element.id).in_(wanted)))
     return {row.id: (row.key, row.spec.get("connectorKey")) for row in rows.all()}
+
+
+async def connectors_for(session: AsyncSession, viewer: Viewer, app: str) -> list[str]:
+    """Return the keys of the connectors that are for an external app, by its id or key.
+
+    Raises NotFoundError for one that there is not.
+    """
+    rows = await session.exec(
+        select(Element.key).where(
+            col(Element.kind) == "external-app",
+            col(Element.archived_at).is_(None),
+            _by_id_or_key(Element, app),
+            visible_to(viewer),
+        )
+    )
+    if (key := rows.first()) is None:
+        raise NotFoundError(f"There is no external app {app[:100]!r}.")
+    connectors = await session.exec(
+        select(Element.key).where(
+            col(Element.kind) == "connector",
+            col(Element.archived_at).is_(None),
+            func.coalesce(Element.spec["externalApp"].astext, col(Element.key)) == key,
+            visible_to(viewer),
+        )
+    )
+    return sorted(set(connectors.all()))
 
 
 async def apps_of(session: AsyncSession, workspace_id: UUID) -> set[str]:

@@ -33,6 +33,10 @@ class Filters:
 
     search: str | None = None
     key: str | None = None
+    #: Only these definitions.
+    ids: Sequence[UUID] | None = None
+    #: Only what is for one of these connectors, or for one of their integrations.
+    apps: Sequence[str] | None = None
     include_archived: bool = False
     #: Only what belongs to this place's app, integration or connection.
     place: Place | None = None
@@ -157,6 +161,10 @@ def _narrowing(filters: Filters) -> list[ColumnElement[bool]]:
         conditions.append(or_(*(text.icontains(filters.search, autoescape=True) for text in texts)))
     if filters.key is not None:
         conditions.append(col(Element.key) == filters.key)
+    if filters.ids is not None:
+        conditions.append(col(Element.id).in_(filters.ids))
+    if filters.apps is not None:
+        conditions.append(_is_for(filters.apps))
     if filters.place is not None:
         conditions.append(or_(_belongs(filters.place), _has_instance_at(filters.place)))
     if filters.is_universal is not None:
@@ -182,6 +190,15 @@ def _belongs(place: Place) -> ColumnElement[bool]:
         or_(connection.is_(None), connection == place.connection_id),
     ]
     return and_(*here, or_(app.is_not(None), integration.is_not(None), connection.is_not(None)))
+
+
+def _is_for(apps: Sequence[str]) -> ColumnElement[bool]:
+    integration = aliased(Element)
+    theirs = select(integration.id).where(
+        col(integration.kind) == "integration",
+        integration.spec["connectorKey"].astext.in_(apps),
+    )
+    return or_(col(Element.app).in_(apps), col(Element.integration_id).in_(theirs))
 
 
 def _has_instance_at(place: Place) -> ColumnElement[bool]:

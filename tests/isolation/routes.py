@@ -411,6 +411,19 @@ def _instance_asks(kind: Any) -> Iterator[tuple[str, list[Ask]]]:
         yield f"POST {several}/{{selector}}/{latest}", [Ask(f"{path}/{latest}")]
 
 
+def _relation_asks(kind: Any) -> Iterator[tuple[str, list[Ask]]]:
+    """Yield the routes of one kind, as runtime/api/routes/element_relations.py makes them."""
+    thing = f"{{{kind.name.replace('-', '_')}}}"
+    for route, path, query in (
+        (f"/{kind.plural}/{{selector}}", f"/{kind.plural}/{thing}", ""),
+        (f"/{kind.singular}", f"/{kind.singular}", f"?id={thing}"),
+    ):
+        yield f"POST {route}/clone", [Ask(f"{path}/clone{query}", {"name": "Mine"})]
+        yield f"POST {route}/refresh", [Ask(f"{path}/refresh{query}")]
+        for name in ("export", "dependencies"):
+            yield f"GET {route}/{name}", [Ask(f"{path}/{name}{query}")]
+
+
 def _layer_asks(kind: Any) -> Iterator[tuple[str, list[Ask]]]:
     """Yield the routes of one kind of element, as runtime/api/routes/layers.py makes them."""
     thing = f"{{{kind.name.replace('-', '_')}}}"
@@ -439,6 +452,7 @@ def _new_bodies(kind: Any, thing: str, new: dict[str, Any]) -> Iterator[dict[str
 for _kind in KINDS.values():
     ASKS.update(_element_asks(_kind))
     ASKS.update(_layer_asks(_kind))
+    ASKS.update(_relation_asks(_kind))
     if _kind.instances is not None:
         ASKS.update(_instance_asks(_kind))
 

@@ -332,7 +332,7 @@ def _connections() -> Iterator[Case]:
     yield Case(proxy, "delete", (path,))
     operation = (("connection", "main"), ("operation", "who-am-i"))
     yield Case(operation, "get", (), {"key": "who-am-i"})
-    legacy = _where(lambda it: it["account"] == "acme")
+    legacy = _where(lambda it: bool(it["name"]))
     yield Case((("connection", "main"),), "request", ("/who-am-i", {}), legacy)
     yield Case((), "connectionRequest", ("main", "who-am-i", {}), legacy)
     yield Case(operation, "run", ({"input": {}},), _where(lambda it: bool(it["output"])))
