@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import func, literal_column
+from sqlalchemy import ColumnElement, func, literal_column
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -21,7 +21,8 @@ LONGEST_INTENT = 200
 #: Of the words of an intent, more than enough.
 _MOST_WORDS = 30
 #: How much a word counts for, in PostgreSQL's own four weights.
-_BEST, _LEAST = (literal_column(f"'{weight}'::\"char\"") for weight in "AC")
+_BEST: ColumnElement[str] = literal_column("'A'::\"char\"")
+_LEAST: ColumnElement[str] = literal_column("'C'::\"char\"")
 
 
 async def by_intent(
@@ -37,11 +38,9 @@ async def by_intent(
     label = func.translate(
         func.concat_ws(" ", col(Element.key), Element.spec["name"].astext), "-_.", "   "
     )
+    about = func.to_tsvector("english", func.coalesce(Element.spec["description"].astext, ""))
     text = func.setweight(func.to_tsvector("english", label), _BEST).op("||")(
-        func.setweight(
-            func.to_tsvector("english", func.coalesce(Element.spec["description"].astext, "")),
-            _LEAST,
-        )
+        func.setweight(about, _LEAST)
     )
     wanted = func.websearch_to_tsquery("english", " or ".join(words))
     found = await session.exec(
