@@ -18,6 +18,7 @@ from runtime.api.element_writes import (
     with_secrets,
 )
 from runtime.api.integration_parameters import Divided, divide
+from runtime.api.selectors import parent_names
 from runtime.api.services import Services
 from runtime.config.element_keys import check_instance_key, check_key, key_from_name
 from runtime.config.kinds import Kind
@@ -33,8 +34,8 @@ __all__ = ["create_element"]
 
 #: What a body says of where the element stands.
 _PLACE = (
-    *("integrationId", "integrationKey", "connectionId", "connectionKey", "tenantId", "parentId"),
-    *("userId", "instanceKey", "parentKey"),
+    *("integrationId", "integrationKey", "connectionId", "connectionKey", "tenantId"),
+    *("userId", "instanceKey"),
 )
 
 
@@ -46,7 +47,10 @@ async def create_element(
     `named` is what the path and the query say; the body may say where the element stands too.
     """
     named = _placed(body, named)
-    parent = _text(body, "parentId") or _text(body, "parentKey")
+    named_as = parent_names(kind)[:-1]
+    parent = next((_text(body, name) for name in named_as if _text(body, name)), None)
+    body = {name: value for name, value in body.items() if name not in named_as}
+    _check_universal(body.pop("isUniversal", None), named)
     async with services.database.session(caller.scope) as session:
         if parent is None:
             record = await _define(services, session, caller, kind, named, body)
@@ -132,6 +136,16 @@ def _placed(body: dict[str, Any], named: Named) -> Named:
         named.tenant or _text(body, "tenantId") or _text(body, "userId"),
         named.instance or _instance_key(body),
     )
+
+
+def _check_universal(said: Any, named: Named) -> None:
+    """Where an element stands tells whether it is universal; a body may say so too."""
+    stands = named.integration is None and named.connection is None
+    if said is not None and said != stands:
+        raise BadRequestError(
+            "An element is universal if it stands in no integration and at no connection.",
+            data={"errors": [{"path": "/isUniversal", "message": "is not so here"}]},
+        )
 
 
 def _instance_key(body: dict[str, Any]) -> str | None:

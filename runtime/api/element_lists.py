@@ -13,19 +13,22 @@ from runtime.api.caller import Caller
 from runtime.api.element_record import effective_record, integrations_in, stored_record
 from runtime.api.element_writes import viewer_of
 from runtime.api.paging import Pager, limit_of
-from runtime.api.selectors import flag, layers_of, named
+from runtime.api.selectors import flag, layers_of, named, parent_names
 from runtime.api.services import Services
 from runtime.config.element_keys import as_uuid
 from runtime.config.intent import LONGEST_INTENT, by_intent
 from runtime.config.kinds import Kind
 from runtime.config.places import Spot, connectors_for, find_spot, integrations_of
 from runtime.config.read import Filters, Page, list_effective, list_rows
+from runtime.config.rows import row_by_id
 from runtime.errors import BadRequestError
 
 __all__ = ["list_elements"]
 
 #: Records of 0.1 ms each that are made before others get a turn on the event loop.
 _SLICE = 50
+#: Where children of universal elements stand.
+_BELOW = ("integration", "tenant", "connection")
 _TENANTS_LAYERS = frozenset({"tenant", "connection"})
 
 
@@ -42,6 +45,8 @@ async def list_elements(
     async with services.database.session(caller.scope) as session:
         spot = await find_spot(session, viewer, named(query))
         filters = _filters(query, kind, spot, pager)
+        if (parent := await _universal_parent(session, kind, query)) is not None:
+            filters = replace(filters, key=parent, layers=filters.layers or _BELOW)
         if app := query.get("externalAppId") or query.get("externalAppKey"):
             filters = replace(filters, apps=await connectors_for(session, viewer, app))
         if "intent" in query:
@@ -113,9 +118,26 @@ def _filters(query: Mapping[str, str], kind: Kind, spot: Spot, pager: Pager) -> 
         after=pager.after(query),
         limit=limit_of(query),
         layers=layers,
-        parent_id=_id(query, "parentId"),
+        parent_id=next((_id(query, name) for name in _parents(kind) if name in query), None),
         is_own=bool({"tenantId", "tenantKey", "userId"} & query.keys()),
     )
+
+
+def _parents(kind: Kind) -> list[str]:
+    """Return the filters by which a list is narrowed to what customises one row."""
+    return ["parentId", parent_names(kind)[0]]
+
+
+async def _universal_parent(
+    session: AsyncSession, kind: Kind, query: Mapping[str, str]
+) -> str | None:
+    """Return the key of the universal element to whose children a list is narrowed, if it is."""
+    names = ("universalParentId", parent_names(kind)[2])
+    element_id = next((_id(query, name) for name in names if name in query), None)
+    if element_id is None:
+        return None
+    row = await row_by_id(session, kind.name, element_id)
+    return row.key if row is not None else ""
 
 
 def _id(query: Mapping[str, str], name: str) -> Any:

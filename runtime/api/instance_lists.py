@@ -11,9 +11,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from runtime.api.caller import Caller
 from runtime.api.element_record import effective_record, integrations_in, stored_record
 from runtime.api.element_writes import Record, viewer_of
-from runtime.api.instances import parent_names
 from runtime.api.paging import Pager, limit_of
-from runtime.api.selectors import flag, instance_of, named
+from runtime.api.selectors import flag, instance_of, named, parent_names
 from runtime.api.services import Services
 from runtime.config.element_keys import as_uuid
 from runtime.config.instances import InstanceFilters, list_instances

@@ -25,7 +25,7 @@ from runtime.api.element_writes import (
     viewer_of,
 )
 from runtime.api.same_transaction import connection_of
-from runtime.api.selectors import Asked, flag, named
+from runtime.api.selectors import Asked, flag, named, parent_names
 from runtime.api.services import Services
 from runtime.config.kinds import Kind
 from runtime.config.locate import Located, locate
@@ -36,14 +36,7 @@ from runtime.credentials.connections import choose, connections_of
 from runtime.errors import AlreadyExistsError, BadRequestError, NotFoundError
 from runtime.tenancy import Owner
 
-__all__ = ["Instances", "is_first_use", "parent_names"]
-
-
-def parent_names(kind: Kind) -> tuple[str, ...]:
-    """Return the words by which a request names what an instance is of, the surest first."""
-    words = kind.name.title().replace("-", "")
-    word = words[0].lower() + words[1:]
-    return f"{word}Id", f"{word}Key", f"universal{words}Id", "parentId", "parentKey", "key"
+__all__ = ["Instances", "is_first_use", "wants_instance"]
 
 
 def is_first_use(kind: Kind, caller: Caller, wanted: Asked, query: Mapping[str, str]) -> bool:

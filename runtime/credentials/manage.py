@@ -133,8 +133,8 @@ async def list_connections(
 ) -> list[DictRow]:
     """Return connections by id, one more than `wanted["limit"]` if there are more.
 
-    `wanted` holds tenant_id, integration_id, integration_key, connector_key, connected, search,
-    archived and after; what is None does not narrow.
+    `wanted` holds tenant_id, integration_id, integration_key, connector_key, external_app,
+    connected, search, archived and after; what is None does not narrow.
     """
     conditions = ["c.workspace_id = %(workspace)s"]
     tests = {
@@ -142,6 +142,11 @@ async def list_connections(
         "integration_id": "c.integration_id = %(integration_id)s",
         "integration_key": "e.key = %(integration_key)s",
         "connector_key": "e.spec->>'connectorKey' = %(connector_key)s",
+        "external_app": (
+            "EXISTS (SELECT FROM elements AS k JOIN elements AS x ON x.kind = 'external-app'"
+            " AND x.key = coalesce(k.spec->>'externalApp', k.key) WHERE k.kind = 'connector'"
+            " AND k.key = e.spec->>'connectorKey' AND %(external_app)s IN (x.id::text, x.key))"
+        ),
         "connected": "(c.state = 'READY' AND c.deactivated_by IS NULL) = %(connected)s",
         "search": "position(lower(%(search)s) IN lower(c.name)) > 0",
         "after": "c.id > %(after)s",

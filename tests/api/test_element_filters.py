@@ -53,3 +53,30 @@ async def test_layers_have_the_contracts_names(platform, workspace, crm, manager
     assert await _keys(acme, "/flows?layer=universal,integration") == ["anywhere", "there"]
     assert await _keys(acme, "/flows?key=there&isUniversal=false") == ["there"]
     assert await _keys(acme, "/flows?key=there&isUniversal=true") == []
+
+
+async def test_children_are_found_by_their_parent(platform, workspace, crm, manager, acme):
+    """By the contract's own words for it, in a list and when a child is made."""
+    await crm_workspace(platform, workspace, crm)
+    parent = str(await add_element(platform, workspace.id, "flow", "sync", {"nodes": {}}))
+    body = {"universalFlowId": parent, "name": "For the CRM", "isUniversal": False}
+    made = await manager.post("/integrations/crm/flows", json=body)
+    assert made.status_code == 201, made.text
+    assert (made.json()["isCustomized"], made.json()["name"]) == (True, "For the CRM")
+    for name in ("parentId", "flowId", "universalFlowId", "universalParentId"):
+        assert await _keys(acme, f"/flows?{name}={parent}") == ["sync"], name
+    assert await _keys(acme, f"/flows?universalFlowId={workspace.id}") == []
+    wrong = {"key": "x", "nodes": {}, "isUniversal": True}
+    answer = await manager.post("/integrations/crm/flows", json=wrong)
+    assert answer.status_code == 400, answer.text
+
+
+async def test_connections_are_narrowed(platform, workspace, worker, crm, acme):
+    """To those of an external app, and to those that are not connected."""
+    await crm_workspace(platform, workspace, crm)
+    await add_element(platform, workspace.id, "external-app", "crm", {"name": "CRM"})
+    body = {"integrationKey": "crm", "key": "main", "credentials": {"apiKey": "crm-acme-key"}}
+    assert (await acme.post("/connections", json=body)).status_code == 201
+    assert await _keys(acme, "/connections?externalAppId=crm&disconnected=false") == ["main"]
+    assert await _keys(acme, "/connections?externalAppId=none") == []
+    assert await _keys(acme, "/connections?disconnected=true") == []

@@ -14,7 +14,6 @@ from runtime.actions.target import Selection
 from runtime.api.answers import JsonAnswer
 from runtime.api.body import json_body, json_object
 from runtime.api.caller import TenantCaller
-from runtime.api.instances import parent_names
 from runtime.api.running import (
     idempotency_key,
     priority,
@@ -22,7 +21,7 @@ from runtime.api.running import (
     run_and_wait,
     seconds_to_wait,
 )
-from runtime.api.selectors import instance_of, query_of
+from runtime.api.selectors import instance_of, parent_names, query_of
 from runtime.api.services import Services, services_of
 from runtime.config.kinds import kind_of
 from runtime.errors import BadRequestError, ConfigurationError

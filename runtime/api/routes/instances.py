@@ -22,9 +22,9 @@ from runtime.api.caller import AnyCaller, Caller
 from runtime.api.element_create import create_element
 from runtime.api.element_writes import VERBS, Verb, Write, change_element
 from runtime.api.instance_lists import list_of_instances
-from runtime.api.instances import Instances, parent_names, wants_instance
+from runtime.api.instances import Instances, wants_instance
 from runtime.api.routes.elements import answer, expected_revisions
-from runtime.api.selectors import named, query_of
+from runtime.api.selectors import named, parent_names, query_of
 from runtime.api.services import Services, services_of
 from runtime.config.flow_reset import FlowReset, reset_parts
 from runtime.config.kinds import KINDS, Kind
