@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from models import Element
+from models import Connection, Element
 from runtime.config.kinds import Kind
 from runtime.config.locate import Located
 from runtime.config.places import integrations_of
@@ -111,6 +111,11 @@ def _narrowing(filters: InstanceFilters) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if not filters.include_archived:
         conditions.append(col(Element.archived_at).is_(None))
+        gone = select(Connection.id).where(
+            col(Connection.id) == col(Element.connection_id),
+            col(Connection.archived_at).is_not(None),
+        )
+        conditions.append(~gone.exists())
     if filters.after is not None:
         conditions.append(col(Element.id) > filters.after)
     if filters.key is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.samples import add_element, crm_workspace
@@ -73,6 +75,25 @@ async def test_an_instance_is_made_on_first_use_and_only_then(acme, shop):
         assert (await _good(acme.get(again)))["id"] == first["id"], again
     items = (await _good(acme.get("/flow-instances")))["items"]
     assert [each["id"] for each in items] == [first["id"]]
+
+
+async def test_many_who_look_at_once_begin_one_instance(acme, shop):
+    """Whoever comes first makes it, and the others find it."""
+    path = f"/flow-instance?flowKey=sync&connectionId={shop['acme']}"
+    seen = await asyncio.gather(*(_good(acme.get(path)) for _ in range(8)))
+    assert len({each["id"] for each in seen}) == 1
+
+
+async def test_an_instance_goes_with_its_connection(acme, shop):
+    """Of an archived connection it is not listed or found; restored, it is there as it was."""
+    path = f"/flow-instance?flowKey=sync&connectionId={shop['acme']}"
+    made = await _good(acme.patch(path, json={"name": "Ours"}))
+    await _good(acme.delete(f"/connections/{shop['acme']}"))
+    assert (await _good(acme.get("/flow-instances")))["items"] == []
+    await _refused(acme.get(f"/flow-instance?id={made['id']}"), 404)
+    await _refused(acme.post("/flow-runs", json={"flowInstanceId": made["id"]}), 404)
+    await _good(acme.post(f"/connections/{shop['acme']}/restore"))
+    assert (await _good(acme.get(f"/flow-instance?id={made['id']}")))["name"] == "Ours"
 
 
 async def test_an_instance_follows_its_parent_until_it_differs(acme, manager, shop):
@@ -221,6 +242,16 @@ async def test_an_instance_that_is_only_begun_adapts_nothing(acme, manager, shop
     impact = await _good(manager.post("/flows/sync/impact", json={"patch": {"name": "New"}}))
     assert impact["tenants"] == {"following": 2, "customised": 0}
     assert impact["items"] == []
+
+    query = f"flowKey=sync&connectionId={shop['acme']}&instanceKey=one"
+    await _good(acme.patch(f"/flow-instance?{query}", json={"name": "Ours"}))
+    impact = await _good(manager.post("/flows/sync/impact", json={"patch": {"name": "New"}}))
+    assert impact["tenants"] == {"following": 1, "customised": 1}
+    # The tenant's own view and its first instance change; the one with a name of its own does not.
+    assert [item["connectionIds"] for item in impact["items"]] == [[], [shop["acme"]]]
+    patch = {"description": "New"}
+    impact = await _good(manager.post("/flows/sync/impact", json={"patch": patch}))
+    assert len(impact["items"]) == 3
 
 
 async def test_schemas_and_link_tables_have_instances_of_their_own_kind(acme, globex, shop):
