@@ -247,11 +247,10 @@ async def test_an_instance_that_is_only_begun_adapts_nothing(acme, manager, shop
     await _good(acme.patch(f"/flow-instance?{query}", json={"name": "Ours"}))
     impact = await _good(manager.post("/flows/sync/impact", json={"patch": {"name": "New"}}))
     assert impact["tenants"] == {"following": 1, "customised": 1}
-    # The tenant's own view and its first instance change; the one with a name of its own does not.
-    assert [item["connectionIds"] for item in impact["items"]] == [[], [shop["acme"]]]
-    patch = {"description": "New"}
-    impact = await _good(manager.post("/flows/sync/impact", json={"patch": patch}))
-    assert len(impact["items"]) == 3
+    # As the tenant has it, its first instance, and the one that keeps a name of its own.
+    told = [(item["connectionIds"], item["changes"]) for item in impact["items"]]
+    assert told == [([], ["/name"]), ([shop["acme"]], ["/name"]), ([shop["acme"]], [])]
+    assert impact["items"][2]["shielded"] == ["/name"]
 
 
 async def test_schemas_and_link_tables_have_instances_of_their_own_kind(acme, globex, shop):
