@@ -17,6 +17,7 @@ from bench.platform import ROOT, open_platform
 from bench.profile import show_profile
 from bench.report import summary, table, write
 from bench.sizes import FULL, QUICK
+from runtime.memory import settle
 
 
 def _parts(text: str) -> list[str]:
@@ -66,6 +67,7 @@ def main() -> int:
     parts = [DEEP] if given.deep else given.only or list(ROUND)
     rounds = given.rounds or (1 if parts == [DEEP] else sizes.rounds)
     sizes = replace(sizes, rounds=rounds, flood=given.flood or sizes.flood)
+    settle()  # as an API process does, whose part we play
     with open_platform() as platform:
         bench = Bench(platform, sizes, console)
         if given.profile:

@@ -14,6 +14,7 @@ from bench.http import measure_http
 from bench.idle import measure_idle
 from bench.in_flight import measure_in_flight
 from bench.javascript import measure_javascript
+from bench.lists import measure_lists
 from bench.peers.drain import PEERS
 from bench.pipeline import measure_pipelines
 from bench.proxy import measure_proxy
@@ -44,6 +45,7 @@ ROUND: Mapping[str, Part] = {
     "flows": measure_flows,
     "rest": measure_rest,
     "resolution": measure_resolution,
+    "lists": measure_lists,
 }
 #: The part that takes minutes, and is measured when it is asked for.
 DEEP = "deep"

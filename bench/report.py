@@ -61,6 +61,11 @@ _MEANINGS = {
     "in_flight_calls_of_1s": "calls open at once at most when each takes a second",
     "in_flight_of_1s_vs_ideal": "… runs a second ÷ 1,200",
     "flow_40_steps_ms": "40 durable steps, each on disk before the next, p50",
+    "temporal_40_steps_ms": "… on a Temporal dev server with a database file, from start to close",
+    "dbos_40_steps_ms": "… on DBOS, in the same PostgreSQL server",
+    "flow_40_steps_vs_temporal": "… ours ÷ Temporal's",
+    "flow_40_steps_vs_dbos": "… ours ÷ DBOS's",
+    "flow_fib33_overhead": "10 nodes of fib(33) beyond the same in bare Python, a part of that",
     "flow_3_steps_per_s": "flows of 3 steps a second, 1,000 at once, 2 processes",
     "fanout_10000_s": "a for-each over 10,000 items, seconds",
     "javascript_p50_ms": "a run of one line of JavaScript, from claim to record, p50",
@@ -71,6 +76,13 @@ _MEANINGS = {
     "resolve_warm_us": "a tenant's effective action, known: microseconds",
     "resolve_cold_statements": "… statements asked of the database when it is not known",
     "impact_10k_tenants_ms": "what a change does to 10,000 tenants, 500 of them customised: page 1",
+    "list_first_ms": "the first 100 of 100,000 actions over HTTP, p50",
+    "list_deep_ms": "… the 100 after the 90,000th",
+    "list_stored_ms": "… as they are stored",
+    "list_integration_ms": "… of one integration, which has 500",
+    "list_search_ms": "… whose description has a word that a tenth of them have",
+    "list_search_one_ms": "… the one with a number in its name",
+    "list_search_none_ms": "… a search that finds nothing",
     "deep_accept_first_ms_per_1000": "accepting a thousand runs, the backlog being empty",
     "deep_accept_last_ms_per_1000": "… being a million deep",
     "deep_redis_mb": "Redis memory of the deep backlog",
@@ -106,6 +118,10 @@ def summary(measured: Measured) -> dict[str, float]:
         pair = medians.get("pipeline_per_s"), medians.get(f"{peer}_per_s")
         if pair[0] is not None and pair[1] is not None:
             medians[f"pipeline_vs_{peer}"] = pair[0] / pair[1]
+    for peer in ("temporal", "dbos"):
+        pair = medians.get("flow_40_steps_ms"), medians.get(f"{peer}_40_steps_ms")
+        if pair[0] is not None and pair[1] is not None:
+            medians[f"flow_40_steps_vs_{peer}"] = pair[0] / pair[1]
     return {name: round(medians[name], 3) for name in _MEANINGS if name in medians}
 
 

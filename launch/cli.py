@@ -77,10 +77,13 @@ def api(port: Annotated[int | None, typer.Option(help="Instead of VESICLE_PORT."
     import uvicorn
 
     from runtime.api.app import create_app
+    from runtime.memory import settle
 
     config = _logged()
+    app = create_app(config)
+    settle()
     uvicorn.run(
-        create_app(config),
+        app,
         host=config.host,
         port=port or config.port,
         log_config=None,

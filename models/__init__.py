@@ -11,6 +11,7 @@ from models.credits import CreditBucket, CreditWindow, Limit, Reservation, Usage
 from models.data_link import DataLink
 from models.dead_letter import DeadLetter
 from models.element import Element
+from models.element_version import ElementVersion
 from models.idempotency import IdempotencyKey
 from models.node_run import NodeRun
 from models.run import Run
@@ -29,6 +30,7 @@ __all__ = [
     "DataLink",
     "DeadLetter",
     "Element",
+    "ElementVersion",
     "IdempotencyKey",
     "Limit",
     "NodeRun",

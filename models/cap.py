@@ -23,7 +23,9 @@ class Cap(SQLModel, table=True):
     __tablename__ = "caps"
     __table_args__ = (
         tenant_reference(),
-        CheckConstraint("scope IN ('workspace', 'tenant', 'connection', 'element')", name="scope"),
+        CheckConstraint(
+            "scope IN ('workspace', 'tenant', 'connection', 'element', 'flows')", name="scope"
+        ),
         CheckConstraint("state IN ('running', 'queued')", name="state"),
         CheckConstraint("state = 'running' OR scope = 'tenant'", name="queued_scope"),
         CheckConstraint("amount IS NULL OR amount >= 0", name="amount"),

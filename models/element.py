@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, Column, Computed, Index, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from models.base import moment, ordered_document, primary_key, tenant_reference, written_at
@@ -28,6 +28,12 @@ CASE layer
   ELSE false
 END
 """
+
+#: 400 characters are 1,600 bytes at most: an index entry has room for 2,700.
+_SEARCHED = (
+    "lower(left(key || ' ' || coalesce(spec ->> 'name', '') || ' '"
+    " || coalesce(spec ->> 'description', ''), 400))"
+)
 
 
 class Element(SQLModel, table=True):
@@ -56,7 +62,32 @@ class Element(SQLModel, table=True):
             postgresql_nulls_not_distinct=True,
             postgresql_where="archived_at IS NULL",
         ),
-        Index(None, "workspace_id", "kind", "tenant_id", "id"),
+        # Lists are read off this index alone, whatever they are narrowed to: 100,000 entries in
+        # 15 ms, where reading as many rows would take a second.
+        Index(
+            "ix_elements_list",
+            *("workspace_id", "kind", "tenant_id", "id"),
+            postgresql_include=[
+                *("search_text", "parent_id", "archived_at", "layer"),
+                *("app", "integration_id", "connection_id"),
+            ],
+        ),
+        Index(
+            "ix_elements_integration",
+            *("workspace_id", "kind", "tenant_id", "integration_id", "id"),
+            postgresql_where="integration_id IS NOT NULL",
+        ),
+        Index(
+            "ix_elements_app",
+            *("workspace_id", "kind", "tenant_id", "app", "id"),
+            postgresql_where="app IS NOT NULL",
+        ),
+        Index(
+            "ix_elements_connection",
+            *("connection_id", "kind", "id"),
+            postgresql_where="connection_id IS NOT NULL",
+        ),
+        Index("ix_elements_parent", "parent_id", "id", postgresql_where="parent_id IS NOT NULL"),
         Index(
             "ix_elements_instances",
             "workspace_id",
@@ -83,6 +114,10 @@ class Element(SQLModel, table=True):
     #: The element that this row customises; null for a whole definition.
     parent_id: UUID | None = None
     spec: dict[str, Any] = ordered_document()
+    #: What a list's `search` looks through, in lower case: key, name and the description's start.
+    search_text: str | None = Field(
+        default=None, sa_column=Column(Text(collation="C"), Computed(_SEARCHED, persisted=True))
+    )
     #: Hash of the file that a universe element was loaded from.
     source_hash: str | None = None
     revision: int = Field(default=1, sa_column_kwargs={"server_default": "1"})

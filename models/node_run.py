@@ -41,9 +41,14 @@ class NodeRun(SQLModel, table=True):
     #: Number of the item, for the first node of a for-each's body.
     item: int | None = None
     status: str
+    #: Which of its parent's outputs it got; null for the first node of a run and of a body.
+    output_number: int | None = None
+    #: Null as well where it is a large one of the parent's outputs, which is kept there only.
     input: Any = document(nullable=True)
     #: What is passed on: each output goes along each link.
     outputs: list[Any] | None = document(nullable=True)
+    #: Bytes of each output as JSON, so that nobody has to read an output to know.
+    output_sizes: list[int] | None = document(nullable=True)
     error: dict[str, Any] | None = document(nullable=True)
     logs: list[dict[str, Any]] | None = document(nullable=True)
     #: Resource -> units consumed.

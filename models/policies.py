@@ -102,6 +102,13 @@ ROWS: dict[str, dict[str, tuple[str, str]]] = {
         "proxy": (f"workspace_id IS NULL OR ({_PROXIED_OR_SHARED})", "false"),
         "worker": (f"workspace_id IS NULL OR ({_WORKED_OR_SHARED})", "false"),
     },
+    # Rows of a workspace that its tenants read too.
+    "shared": {
+        "runtime": (f"workspace_id = {_TENANT_WORKSPACE}", "false"),
+        "manager": (_MANAGED, _MANAGED),
+        "proxy": (f"workspace_id = {_PROXY_WORKSPACE}", "false"),
+        "worker": (f"workspace_id = ANY {_WORKER_WORKSPACES}", "false"),
+    },
     "operator": {
         "worker": ("false", _ALL),
         "scheduler": (_ALL, _ALL),
@@ -128,6 +135,7 @@ ACCESS: dict[str, dict[str, str]] = {
     },
     "sealed_values": {"runtime": "siud", "manager": "siud", "proxy": "s", "worker": "siu"},
     "elements": {"runtime": "siud", "manager": "siud", "proxy": "s", "worker": "s"},
+    "element_versions": {"runtime": "s", "manager": "siu", "proxy": "s", "worker": "s"},
     "connections": {
         "runtime": "siu",
         "manager": "su",

@@ -15,9 +15,10 @@ from redis.asyncio import Redis
 
 from runtime.clock import now
 from runtime.lanes.client import TROUBLE, Lanes
-from runtime.lanes.control import spill
+from runtime.lanes.control import charge, spill
 from runtime.lanes.messages import QueuedMessage
 from runtime.lanes.operations import BATCH_LIMIT, enqueue, remove
+from runtime.rabbitmq import Carrier
 from runtime.stamps import MessageStamps
 from runtime.tenancy import Owner
 
@@ -53,8 +54,9 @@ class Outgoing:
 class Dispatch:
     """Sends messages; one for each process."""
 
-    def __init__(self, redis: Redis, stamps: MessageStamps) -> None:
-        """Send through this Redis, under stamps of this key."""
+    def __init__(self, redis: Redis, stamps: MessageStamps, carrier: Carrier | None = None) -> None:
+        """Send through the lanes of this Redis, or else by a carrier, under stamps of this key."""
+        self._carrier = carrier
         self._lanes = {queue: Lanes(redis, queue) for queue in QUEUES}
         self._stamps = stamps
 
@@ -65,9 +67,12 @@ class Dispatch:
         sends it again. A message that is sent twice is in its queue once. `refill` brings what has
         waited in the table, which nothing that comes later may overtake.
         """
+        if self._carrier is not None:
+            await self._hand_over(self._carrier, runs)
+            return []
         by_queue: dict[str, list[QueuedMessage]] = defaultdict(list)
         for run in runs:
-            by_queue[run.queue].append(self._message(run))
+            by_queue[run.queue].append(self._queued(run))
         spilled: list[UUID] = []
         try:
             for queue, messages in by_queue.items():
@@ -79,6 +84,12 @@ class Dispatch:
             log.warning("dispatch.not_sent", runs=len(runs), error=type(error).__name__)
         return spilled
 
+    async def _hand_over(self, carrier: Carrier, runs: Sequence[Outgoing]) -> None:
+        try:
+            await carrier.carry([(self._message(run), _milliseconds(run)) for run in runs])
+        except Exception as error:  # noqa: BLE001 - each broker has errors of its own
+            log.warning("dispatch.not_sent", runs=len(runs), error=type(error).__name__)
+
     async def spill(self, owner: Owner, queue: str, priority: int) -> None:
         """Tell a lane that runs wait for it in the table."""
         lane = spill(str(owner.workspace_id), str(owner.tenant_id), priority)
@@ -88,6 +99,14 @@ class Dispatch:
             # The scheduler finds them when it looks for lanes that nobody spoke of.
             log.warning("dispatch.not_spilled", error=type(error).__name__)
 
+    async def charge(self, owner: Owner, queue: str, seconds: float) -> None:
+        """Charge a tenant's lane for work that went on beside that of its messages."""
+        operation = charge(str(owner.workspace_id), str(owner.tenant_id), seconds)
+        try:
+            await self._lanes[queue].run(operation)
+        except TROUBLE as error:
+            log.warning("dispatch.not_charged", error=type(error).__name__)
+
     async def withdraw(self, queue: str, run_ids: Sequence[UUID]) -> None:
         """Take messages of runs that have ended out of their queue, as far as nobody has them."""
         try:
@@ -96,14 +115,14 @@ class Dispatch:
         except TROUBLE as error:
             log.warning("dispatch.not_withdrawn", error=type(error).__name__)
 
-    def _message(self, run: Outgoing) -> QueuedMessage:
+    def _message(self, run: Outgoing) -> Message[None]:
         run_id, workspace = str(run.run_id), str(run.owner.workspace_id)
         tenant = str(run.owner.tenant_id)
         moment = now()
         stamp = self._stamps.sign(
             run_id=run_id, workspace_id=workspace, tenant_id=tenant, kind=run.kind, now=moment
         )
-        message: Message[None] = Message(
+        return Message(
             queue_name=run.queue,
             actor_name=actor_of(run.queue),
             args=(),
@@ -117,14 +136,28 @@ class Dispatch:
             message_id=run_id,
             message_timestamp=int(moment.timestamp() * 1000),
         )
+
+    def _queued(self, run: Outgoing) -> QueuedMessage:
+        workspace = str(run.owner.workspace_id)
         return QueuedMessage(
-            run_id,
+            str(run.run_id),
             workspace,
-            tenant,
-            orjson.dumps(message.asdict()),
-            delay=max(0, math.ceil(run.delay * 1000)),
+            str(run.owner.tenant_id),
+            orjson.dumps(self._message(run).asdict()),
+            delay=_milliseconds(run),
             priority=run.priority,
-            connection=str(run.connection_id or ""),
+            connection=_connection_name(run),
             # With its workspace: a public action has one id in all of them, and caps do not.
             element=f"{workspace}/{run.element_id}" if run.element_id else "",
         )
+
+
+def _milliseconds(run: Outgoing) -> int:
+    return max(0, math.ceil(run.delay * 1000))
+
+
+def _connection_name(run: Outgoing) -> str:
+    """Return what caps count a run's connection by; a flow run counts for two kinds of cap."""
+    if run.connection_id is None:
+        return ""
+    return f"flow/{run.connection_id}" if run.kind == "flow" else str(run.connection_id)

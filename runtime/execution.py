@@ -167,7 +167,7 @@ class Execution:
         if ours:
             log.info("run.ended", status=ending.status, kind=claim.kind)
             if claim.kind == "flow":
-                await self._flows.children.tell_parent(claim)
+                await self._flows.children.after(claim, ending.status)
 
     async def _run(self, progress: _Progress) -> Ending | Postponement:  # noqa: PLR0911 - a way out each for what can be amiss
         claim = progress.claim

@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("REDIS_URL", "VESICLE_REDIS_URL")
     )
+    #: RabbitMQ to carry messages instead of lanes, `amqp://…`; Redis is needed all the same.
+    rabbitmq_url: SecretStr | None = None
     #: A role's own URL; wins over the one that is derived from DATABASE_URL and the root key.
     database_url_authenticator: SecretStr | None = None
     database_url_runtime: SecretStr | None = None

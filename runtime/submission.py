@@ -33,7 +33,7 @@ from runtime.config.specs.flows import FlowSpec
 from runtime.db import Database
 from runtime.dispatch import Dispatch
 from runtime.errors import IdempotencyConflictError, IdempotencyInProgressError, VesicleError
-from runtime.flows.control import triggered
+from runtime.flows.control import checked_input
 from runtime.flows.definition import pin, start_node
 from runtime.flows.launch import launched
 from runtime.runs.accept import (
@@ -366,7 +366,7 @@ def _new_flow_run(run_id: UUID, request: RunRequest, target: Target) -> NewRun:
         flow_id=target.element_id,
         flow_key=target.element_key,
         node_key=start,
-        input=triggered(spec.nodes[start], request.input),
+        input=checked_input(spec.nodes[start], request.input),
         launched_by={"type": "api-trigger"},
         integration_id=target.integration_id,
         connection_id=target.connection.id if target.connection else None,

@@ -15,6 +15,8 @@ from runtime.dispatch import Dispatch
 from runtime.health import serve_health
 from runtime.keys import load_root_key
 from runtime.lanes.client import connect
+from runtime.memory import settle
+from runtime.rabbitmq import open_carrier
 from runtime.redis_check import warn_if_evicting
 from runtime.settings import Settings
 from runtime.stamps import MessageStamps
@@ -63,7 +65,7 @@ async def run_scheduler(settings: Settings) -> None:
         database = await stack.enter_async_context(Database(settings, root, ["scheduler"], size=4))
         redis = connect(settings.required_redis_url())
         stack.push_async_callback(redis.aclose)
-        dispatch = Dispatch(redis, MessageStamps(root))
+        dispatch = Dispatch(redis, MessageStamps(root), open_carrier(settings))
         waiting = connect(settings.required_redis_url(), patience=WAIT + 5)
         stack.push_async_callback(waiting.aclose)
         again = Relay(database, redis, dispatch)
@@ -85,6 +87,7 @@ async def run_scheduler(settings: Settings) -> None:
             )
         )
         await warn_if_evicting(redis)
+        settle()
         for seconds, duty in (
             (2.0, again.relay),
             (2.0, lambda: sync_caps(database, redis)),

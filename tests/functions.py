@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 from typing import Any
@@ -56,6 +57,12 @@ def block(given: dict[str, float]) -> str:
     return "came back"
 
 
+def letters(given: dict[str, int]) -> dict[str, str]:
+    """Return so many megabytes of text, which hardly compress."""
+    chosen = random.Random(7)
+    return {"text": chosen.randbytes(given["megabytes"] * 512 * 1024).hex()}
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "echo": echo,
     "echo-plain": echo_plain,
@@ -65,4 +72,5 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "spin": spin,
     "spin-async": spin_async,
     "block": block,
+    "letters": letters,
 }

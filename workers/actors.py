@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from uuid import UUID
 
 import dramatiq
@@ -25,7 +26,7 @@ def declare_actors(broker: dramatiq.Broker, process: WorkerProcess) -> None:
         """Run what a stamped message names."""
         if process.execution is None:
             raise Retry(delay=500)
-        owner = Owner(UUID(workspace_id), UUID(tenant_id))
+        owner = _owner(workspace_id, tenant_id)
         try:
             await process.execution.execute(Ticket(UUID(run_id), owner, kind))
         except NotNowError as error:
@@ -38,3 +39,9 @@ def declare_actors(broker: dramatiq.Broker, process: WorkerProcess) -> None:
             actor_class=LoopActor, actor_name=actor_of(queue), queue_name=queue, broker=broker
         )
         declare(run)
+
+
+# The same object for each message of a tenant: whatever is kept by owner is found by identity.
+@lru_cache(maxsize=10_000)
+def _owner(workspace_id: str, tenant_id: str) -> Owner:
+    return Owner(UUID(workspace_id), UUID(tenant_id))

@@ -52,7 +52,9 @@ def worker_command(
     config = settings()
     shutdown = int((config.grace + _SHUTDOWN_MARGIN) * 1000)
     command = [sys.executable, "-m", "dramatiq", module]
-    command += ["--processes", str(processes), "--threads", str(config.threads)]
+    # Without lanes each run that is under way holds a thread.
+    threads = config.threads if config.rabbitmq_url is None else config.slots
+    command += ["--processes", str(processes), "--threads", str(threads)]
     command += ["--worker-shutdown-timeout", str(shutdown), "--skip-logging"]
     return command + (["--queues", *queues] if queues else [])
 

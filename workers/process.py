@@ -27,6 +27,7 @@ from runtime.functions.registry import Functions
 from runtime.health import serve_health
 from runtime.keys import RootKey
 from runtime.lanes.client import connect
+from runtime.rabbitmq import open_carrier
 from runtime.redis_check import warn_if_evicting
 from runtime.run_records import RunRecords
 from runtime.runs.holder import Holder
@@ -89,13 +90,14 @@ class WorkerProcess:
             )
             records = RunRecords(database, redis, lease=settings.lease)
             node_records = NodeRecords(database)
+            dispatch = Dispatch(redis, MessageStamps(self.root), open_carrier(settings))
             self.execution = Execution(
                 records=records,
                 flows=Flows(
                     database,
                     node_records,
                     ActionNodes(database, preparer, performer, records, node_records, workload),
-                    Children(database, Dispatch(redis, MessageStamps(self.root)), node_records),
+                    Children(database, redis, dispatch, node_records),
                 ),
                 preparer=preparer,
                 performer=performer,

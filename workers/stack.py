@@ -54,7 +54,8 @@ class LogContext(Middleware):
 
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:  # noqa: ARG002 - dramatiq's signature
         """Bind what the message says of itself."""
-        named = {name: message.kwargs[name] for name in self._FIELDS if name in message.kwargs}
+        said = message.kwargs  # read once: a proxy looks into its message each time
+        named = {name: said[name] for name in self._FIELDS if name in said}
         bind_contextvars(message_id=message.message_id, **named)
 
     def after_process_message(

@@ -12,6 +12,7 @@ from runtime.stamps import MessageStamps, StampError
 __all__ = ["stamp_check"]
 
 _FIELDS = frozenset({"run_id", "workspace_id", "tenant_id", "kind"})
+_TEXTS = frozenset({str})
 
 
 def stamp_check(stamps: MessageStamps) -> Callable[[MessageProxy], None]:
@@ -19,14 +20,10 @@ def stamp_check(stamps: MessageStamps) -> Callable[[MessageProxy], None]:
 
     def check(message: MessageProxy) -> None:
         named = message.kwargs
-        if message.args or set(named) != _FIELDS or not all(map(_is_text, named.values())):
+        if message.args or named.keys() != _FIELDS or {*map(type, named.values())} != _TEXTS:
             raise StampError("malformed")
         if message.message_id != named["run_id"]:
             raise StampError("forged")
         stamps.verify(message.options.get("stamp"), now=now(), **named)
 
     return check
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)

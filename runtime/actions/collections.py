@@ -23,6 +23,7 @@ from runtime.errors import (
     InputInvalidError,
     NotFoundError,
 )
+from runtime.formulas import computed, computed_in_turns
 
 __all__ = ["Collection", "RecordPage", "collection_of"]
 
@@ -124,7 +125,7 @@ class Collection:
                 if _status(error) == HTTPStatus.NOT_FOUND:
                     return None
                 raise
-            return None if item is None else self.reader.read(item)
+            return None if item is None else await computed(lambda: self.reader.read(item))
         if self.spec.list_records is None:
             raise self._cannot("match")
         theirs, ours = split_filter(wanted, self.spec.list_records.filter_fields)
@@ -135,7 +136,9 @@ class Collection:
         sought = _checked_id(record_id)
         if self.spec.find_by_id is not None:
             with_id = await self._call("find-by-id", {"id": sought}, sought=sought)
-            found = None if with_id is None else self.reader.read(with_id)
+            found = None
+            if with_id is not None:
+                found = await computed(lambda: self.reader.read(with_id))
         elif self.spec.list_records is not None:
             found = await self._first({}, lambda one: one.id == sought)
         else:
@@ -147,14 +150,16 @@ class Collection:
     async def create(self, fields: Any) -> str:
         """Create a record and return its id."""
         output = await self._call("create", {"fields": _checked_fields(fields)})
-        return self.reader.id_of(output, "created")
+        return await computed(lambda: self.reader.id_of(output, "created"))
 
     async def update(self, record_id: Any, fields: Any) -> str:
         """Change some fields of a record and return its id. Raises NotFoundError."""
         sought = _checked_id(record_id)
         given = {"id": sought, "fields": _checked_fields(fields)}
         output = await self._call("update", given, sought=sought)
-        return sought if output is None else self.reader.id_of(output, "changed")
+        if output is None:
+            return sought
+        return await computed(lambda: self.reader.id_of(output, "changed"))
 
     async def delete(self, record_id: Any) -> None:
         """Delete a record. Raises NotFoundError."""
@@ -214,7 +219,8 @@ class Collection:
                 data={"reason": "cursor_loop"},
             )
         seen.add(following)
-        return RecordPage(await self.reader.read_all(items), following)
+        records = await computed_in_turns(lambda: self.reader.read_all(items))
+        return RecordPage(records, following)
 
     def _method(self, name: str) -> tuple[Method, str]:
         member = METHODS[name]

@@ -14,8 +14,10 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from runtime.config.merge import merge_patch
 from runtime.config.resolve import Place, resolve
 from runtime.config.store import layers_of
+from runtime.config.versions import DEV, version_of
 from runtime.connectors.definition import ConnectorDefinition, parse_connector
 from runtime.credentials.manage import credentials_of
 from runtime.credentials.store import SealedDocument, Subject, load_sealed, open_document
@@ -74,7 +76,13 @@ async def load_connected(
             data={"connectionId": str(connection_id)},
         )
     integration = row["integration"]
-    definition = await load_connector(database, owner.workspace_id, integration["connectorKey"])
+    definition = await load_connector(
+        database,
+        owner.workspace_id,
+        integration["connectorKey"],
+        version=integration.get("connectorVersion"),
+        tenant_id=owner.tenant_id,
+    )
     own = credentials_of(owner, connection_id)
     shared = parameters_subject(owner.workspace_id, row["integration_id"])
     sealed = await load_sealed(database, own)
@@ -102,16 +110,32 @@ async def load_connected(
 
 
 async def load_connector(
-    database: AsyncConnection[DictRow], workspace_id: UUID, key: str
+    database: AsyncConnection[DictRow],
+    workspace_id: UUID,
+    key: str,
+    *,
+    version: str | None = None,
+    tenant_id: UUID | None = None,
 ) -> ConnectorDefinition:
-    """Return a connector as the workspace has it; DependencyError if there is none."""
-    rows = await layers_of(database, kind="connector", key=key, owner=(workspace_id, None))
-    found = resolve(rows, Place())
+    """Return a connector, or a version of it, as the workspace has it or as the tenant adapted it.
+
+    What a tenant may adapt (`runtime.config.kinds`) does not lead its workspace's secrets anywhere;
+    a definition of its own might, and so has no say here. DependencyError if there is none.
+    """
+    rows = await layers_of(database, kind="connector", key=key, owner=(workspace_id, tenant_id))
+    mine = [row for row in rows if row.tenant_id is not None and row.is_patch]
+    found = resolve([row for row in rows if row.tenant_id is None], Place())
     if found is None:
         raise DependencyError(
             f"There is no connector {key!r}.", data={"missing": "connector", "key": key}
         )
-    return parse_connector(found.spec)
+    spec = found.spec
+    if version is not None and version != DEV:
+        published = await version_of(database, workspace_id, "connector", key, version)
+        spec = published["spec"]
+    for row in mine:
+        spec = merge_patch(spec, row.spec)
+    return parse_connector(spec)
 
 
 def _opened(vault: Vault, subject: Subject, stored: SealedDocument | None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from runtime.config.resolve import Place, resolve
 from runtime.config.store import layers_of
 from runtime.db import Database
 from runtime.errors import ConfigurationError, DependencyError, NotFoundError
+from runtime.formulas import computed
 from runtime.runs.states import Claim
 from runtime.tenancy import Scope
 from runtime.validation import parse
@@ -39,10 +40,14 @@ async def perform_on_links(
     """
     if claim.connection_id is None:
         raise DependencyError("Data links belong to a connection, and the run has none.")
-    ids = {
-        name: _id(evaluated(getattr(action.config, name), variables, f"/config/{_public(name)}"))
-        for name in ("app_record_id", "external_record_id")
-    }
+    ids = await computed(
+        lambda: {
+            name: _id(
+                evaluated(getattr(action.config, name), variables, f"/config/{_public(name)}")
+            )
+            for name in ("app_record_id", "external_record_id")
+        }
+    )
     scope = Scope.worker([claim.owner])
     async with database.transaction(scope) as connection:
         table = await _table(connection, claim, action.config.data_link_table.key)

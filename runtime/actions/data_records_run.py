@@ -32,6 +32,7 @@ from runtime.errors import (
     InputInvalidError,
     VesicleError,
 )
+from runtime.formulas import computed, computed_in_turns
 
 __all__ = [
     "collection_key",
@@ -41,6 +42,14 @@ __all__ = [
 ]
 
 _MAPPING = "/config/fieldMapping"
+#: Members of a configuration, by how they are spelt.
+_MEMBERS = {
+    "filter": "filter",
+    "unifiedFilter": "unified_filter",
+    "cursor": "cursor",
+    "query": "query",
+    "id": "id",
+}
 
 
 async def perform_operation(
@@ -54,7 +63,8 @@ async def perform_operation(
     operation = operation_of(calls.definition, key)
     given = variables["input"]
     if action.config.input_mapping is not None:
-        given = evaluated(action.config.input_mapping, variables, "/config/inputMapping")
+        mapping = action.config.input_mapping
+        given = await computed(lambda: evaluated(mapping, variables, "/config/inputMapping"))
     if operation.input_schema is not None:
         given = check_input(operation.input_schema, given)
     return await calls.call(operation.function, given, f"/operations/{key}/function")
@@ -67,7 +77,8 @@ async def perform_data_action(
 
     `calls` is for what the action is about, `looks` for what it has to find out before.
     """
-    return await _Work(action.config, variables, calls).do(action, looks)
+    work = await computed(lambda: _Work(action.config, variables, calls))
+    return await work.do(action, looks)
 
 
 def collection_key(source: DataSourceConfig, definition: ConnectorDefinition) -> str:
@@ -136,42 +147,51 @@ class _Work:
         self._mapping: FieldMappingConfig | None = getattr(config, "field_mapping", None)
 
     async def do(self, action: DataAction, looks: AppCalls) -> Any:
-        collection, config = self._collection, self._config
+        collection = self._collection
         output: Any = None
         match action:
             case ListDataRecordsAction():
-                wanted = self._value("/filter", config.filter)
-                unified = self._value("/unifiedFilter", config.unified_filter)
-                cursor = self._value("/cursor", config.cursor)
-                output = await self._shown_page(await collection.list(wanted, unified, cursor))
+                asked = await self._asked("filter", "unifiedFilter", "cursor")
+                output = await self._shown_page(await collection.list(*asked))
             case SearchDataRecordAction():
-                cursor = self._value("/cursor", config.cursor)
-                output = await self._shown_page(await collection.search(self._query(), cursor))
+                asked = await self._asked("query", "cursor")
+                output = await self._shown_page(await collection.search(*asked))
             case FindDataRecordAction():
-                output = self._shown(await collection.find(self._id()))
+                record = await collection.find(*await self._asked("id"))
+                output = await computed(lambda: self._shown(record))
             case MatchDataRecordAction():
-                found = await collection.match(self._query())
-                output = None if found is None else self._shown(found)
+                found = await collection.match(*await self._asked("query"))
+                if found is not None:
+                    record = found
+                    output = await computed(lambda: self._shown(record))
             case CreateDataRecordAction():
                 output = await self._created()
             case UpdateDataRecordAction():
-                fields = self._exported(with_defaults=False)
-                output = {"id": await collection.update(self._id(), fields)}
+                fields = await self._fields(with_defaults=False)
+                (record_id,) = await self._asked("id")
+                output = {"id": await collection.update(record_id, fields)}
             case FindOrCreateDataRecordAction():
-                found = await replace(collection, calls=looks).match(self._query())
+                looking = replace(collection, calls=looks)
+                found = await looking.match(*await self._asked("query"))
                 output = await self._created() if found is None else {"id": found.id}
             case DeleteDataRecordAction():
-                await collection.delete(self._id())
+                await collection.delete(*await self._asked("id"))
         return output
 
     async def _created(self) -> dict[str, Any]:
-        return {"id": await self._collection.create(self._exported(with_defaults=True))}
+        fields = await self._fields(with_defaults=True)
+        return {"id": await self._collection.create(fields)}
 
-    def _id(self) -> Any:
-        return self._value("/id", self._config.id)
+    async def _fields(self, *, with_defaults: bool) -> dict[str, Any]:
+        schema = self._collection.spec.fields_schema
+        return await computed(lambda: self._exported(with_defaults=with_defaults), schema)
 
-    def _query(self) -> Any:
-        return self._value("/query", self._config.query)
+    async def _asked(self, *names: str) -> list[Any]:
+        """Return the values of members of the configuration, as they are spelt there."""
+        config = self._config
+        return await computed(
+            lambda: [self._value(f"/{name}", getattr(config, _MEMBERS[name])) for name in names]
+        )
 
     def _value(self, path: str, formula: Any, more: Mapping[str, Any] | None = None) -> Any:
         variables = self._variables if more is None else {**self._variables, **more}
@@ -180,11 +200,15 @@ class _Work:
     # --- fields on their way in ---------------------------------------------------------------
 
     async def _shown_page(self, page: RecordPage) -> dict[str, Any]:
-        records = []
-        for position, record in enumerate(page.records):
-            if position % AT_ONCE == AT_ONCE - 1:
-                await asyncio.sleep(0)
-            records.append(self._shown(record))
+        async def shown() -> list[dict[str, Any]]:
+            records = []
+            for position, record in enumerate(page.records):
+                if position % AT_ONCE == AT_ONCE - 1:
+                    await asyncio.sleep(0)
+                records.append(self._shown(record))
+            return records
+
+        records = await computed_in_turns(shown)
         return {"records": records, **({"cursor": page.cursor} if page.cursor else {})}
 
     def _shown(self, record: DataRecord) -> dict[str, Any]:

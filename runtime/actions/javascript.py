@@ -95,7 +95,7 @@ def over_connection(claim: Claim, action: Any, send: Send) -> Client:
 
     async def call(asked: Call) -> Answer:
         headers = asked.headers
-        if action.idempotency is not None and asked.method not in _SAFE:
+        if action is not None and action.idempotency is not None and asked.method not in _SAFE:
             # The same for every attempt, another for each call of the run.
             key = {action.idempotency.header: f"{claim.run_id}-{asked.id}"}
             headers = {**(headers if isinstance(headers, dict) else {}), **key}

@@ -23,7 +23,7 @@ from runtime.connectors.messages import OutboundRequest, OutboundResponse
 from runtime.connectors.paging import next_cursor, page_parts
 from runtime.connectors.placeholders import fill_base
 from runtime.errors import ConfigurationError, ConnectionFailedError, NotFoundError
-from runtime.formulas import UNDEFINED, evaluate
+from runtime.formulas import UNDEFINED, computed, evaluate
 
 __all__ = [
     "AppCalls",
@@ -89,12 +89,13 @@ class AppCalls:
         seen = self._variables(given)
         match function:
             case MappingFunction():
-                return evaluated(function.mapping, seen, f"{where}/mapping")
+                return await computed(lambda: evaluated(function.mapping, seen, f"{where}/mapping"))
             case OperationFunction():
                 return await self._operation(function, seen, where)
             case RestFunction():
-                response = await self.send(self._rest_parts(function, seen, where))
-                return self._answered(function, seen, response, where)
+                parts = await computed(lambda: self._rest_parts(function, seen, where))
+                response = await self.send(parts)
+                return await computed(lambda: self._answered(function, seen, response, where))
             case GraphqlFunction():
                 return await self._graphql(function, seen, where)
             case JavascriptFunction():
@@ -115,9 +116,11 @@ class AppCalls:
             return _page_of(await self.call(function, given, where), where)
         pagination = function.mapping.pagination or self.definition.api_client.pagination
         seen = self._variables(given)
-        parts = page_parts(pagination, given.get("cursor"), self._rest_parts(function, seen, where))
+        asked = await computed(lambda: self._rest_parts(function, seen, where))
+        parts = page_parts(pagination, given.get("cursor"), asked)
         response = await self.send(parts)
-        items, cursor = _page_of(self._answered(function, seen, response, where), where)
+        answered = await computed(lambda: self._answered(function, seen, response, where))
+        items, cursor = _page_of(answered, where)
         if cursor is None:
             cursor = next_cursor(
                 self.definition,
@@ -184,18 +187,23 @@ class AppCalls:
         operation = operation_of(self.definition, mapping.operation_key)
         given = seen["input"]
         if mapping.input_mapping is not None:
-            given = evaluated(mapping.input_mapping, seen, f"{where}/mapping/inputMapping")
+            given = await computed(
+                lambda: evaluated(mapping.input_mapping, seen, f"{where}/mapping/inputMapping")
+            )
         place = f"/operations/{mapping.operation_key}/function"
         output = await self.call(operation.function, given, place)
         if mapping.output_mapping is None:
             return output
-        return evaluated(
-            mapping.output_mapping, {**seen, "output": output}, f"{where}/mapping/outputMapping"
+        told = {**seen, "output": output}
+        return await computed(
+            lambda: evaluated(mapping.output_mapping, told, f"{where}/mapping/outputMapping")
         )
 
     async def _graphql(self, function: GraphqlFunction, seen: Mapping[str, Any], where: str) -> Any:
         mapping = function.mapping
-        variables = evaluated(mapping.variables, seen, f"{where}/mapping/variables")
+        variables = await computed(
+            lambda: evaluated(mapping.variables, seen, f"{where}/mapping/variables")
+        )
         asked: dict[str, Any] = {"query": mapping.query, "variables": variables or {}}
         if mapping.operation_name is not None:
             asked["operationName"] = mapping.operation_name
@@ -205,8 +213,9 @@ class AppCalls:
         if mapping.response_mapping is None:
             return data
         answer = {"status": response.status, "headers": dict(response.headers), "data": data}
-        return evaluated(
-            mapping.response_mapping, {**seen, **answer}, f"{where}/mapping/responseMapping"
+        told = {**seen, **answer}
+        return await computed(
+            lambda: evaluated(mapping.response_mapping, told, f"{where}/mapping/responseMapping")
         )
 
 

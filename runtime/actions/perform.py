@@ -11,8 +11,9 @@ from runtime.actions.answers import refuse_page, refuse_unreadable
 from runtime.actions.connected import Connected
 from runtime.actions.data_links import perform_on_links
 from runtime.actions.javascript import over_connection, run_javascript
-from runtime.actions.operations import Check, compute, evaluated
-from runtime.actions.operations_run import keyed, perform_by_connector
+from runtime.actions.lookups import LookupDesk
+from runtime.actions.operations import AppCalls, Check, compute, evaluated
+from runtime.actions.operations_run import keyed, lookup_calls, perform_by_connector
 from runtime.actions.own_api import OwnApi
 from runtime.actions.prepared import Prepared, Preparer
 from runtime.actions.refresh import Refresher
@@ -30,6 +31,7 @@ from runtime.errors import (
     DependencyError,
     VesicleError,
 )
+from runtime.formulas import answering, computed
 from runtime.functions.registry import FunctionContext, Functions
 from runtime.runs.states import Claim
 from runtime.sandbox.conversation import Client
@@ -66,6 +68,28 @@ class Performer:
             return await self._test(_required(prepared.connected))
         if claim.kind == "connection-refresh":
             return await self._refresh(_required(prepared.connected))
+        with answering(self.desk(claim, prepared, about_to_call)):
+            return await self._act(claim, prepared, about_to_call)
+
+    def desk(
+        self, claim: Claim, prepared: Prepared, about_to_call: AboutToCall | None
+    ) -> LookupDesk:
+        """Return who answers what a run's formulas ask; only by looking without `about_to_call`."""
+        connected = prepared.connected
+        if connected is None:
+            return LookupDesk(self.database, self.sandbox, claim, None, None)
+        before = about_to_call or _nothing
+
+        async def calls() -> tuple[AppCalls, AppCalls]:
+            ready = await self._ready(prepared)
+            return lookup_calls(self, self.sandbox, claim, prepared, ready, before)
+
+        may_create = about_to_call is not None
+        return LookupDesk(
+            self.database, self.sandbox, claim, connected.definition, calls, may_create
+        )
+
+    async def _act(self, claim: Claim, prepared: Prepared, about_to_call: AboutToCall) -> Result:
         action = prepared.action
         variables = prepared.variables(claim.input)
         output: Any
@@ -88,7 +112,8 @@ class Performer:
             case _:
                 raise ConfigurationError(f"There is no action of type {action.type!r}.")
         if action.output_mapping is not None:
-            output = compute(action.output_mapping, {**variables, "output": output})
+            seen = {**variables, "output": output}
+            output = await computed(lambda: compute(action.output_mapping, seen))
         return Result(output)
 
     # --- api-request-to-external-app ----------------------------------------------------------
@@ -102,10 +127,12 @@ class Performer:
     ) -> dict[str, Any]:
         action: ApiRequestAction = prepared.action
         request = action.config.request
-        parts = {
-            name: evaluated(getattr(request, name), variables, f"/config/request/{name}")
-            for name in ("path", "method", "path_parameters", "query", "headers", "data")
-        }
+        parts = await computed(
+            lambda: {
+                name: evaluated(getattr(request, name), variables, f"/config/request/{name}")
+                for name in ("path", "method", "path_parameters", "query", "headers", "data")
+            }
+        )
         response = await self.send(
             _required(prepared.connected),
             keyed(claim, action, parts),
@@ -193,10 +220,12 @@ class Performer:
     ) -> dict[str, Any]:
         action, your_app = prepared.action, prepared.your_app
         plain = action.config.request
-        parts = {
-            name: evaluated(getattr(plain, name), variables, f"/config/request/{name}")
-            for name in ("uri", "method", "query", "headers", "body")
-        }
+        parts = await computed(
+            lambda: {
+                name: evaluated(getattr(plain, name), variables, f"/config/request/{name}")
+                for name in ("uri", "method", "query", "headers", "body")
+            }
+        )
         asked = keyed(claim, action, parts)
         request = your_app.request(claim, asked) if your_app else build_plain_request(**asked)
         await about_to_call()
@@ -217,7 +246,7 @@ class Performer:
         config = prepared.action.config
         given = variables["input"]
         if config.input is not None:
-            given = evaluated(config.input, variables, "/config/input")
+            given = await computed(lambda: evaluated(config.input, variables, "/config/input"))
         call = None
         if (connected := prepared.connected) is not None:
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -12,6 +13,7 @@ from runtime.actions.connected import Connected, load_connected
 from runtime.actions.data_records_elements import complete
 from runtime.actions.data_records_run import is_repeatable_action
 from runtime.actions.data_records_schema import default_output_schema
+from runtime.actions.lookups import creates_by_lookup
 from runtime.actions.your_app import YourApp, load_your_app
 from runtime.cache import Cache
 from runtime.config.action_specs import YourAppRequestAction
@@ -33,6 +35,9 @@ __all__ = ["Prepared", "Preparer"]
 
 #: Methods whose repetition HTTP itself declares harmless (RFC 9110, section 9.2.2).
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+
+#: Tenants of whom it is known what they ran last.
+_REMEMBERED = 10_000
 
 #: Seconds that the test or the refresh of a connection may take.
 _CONNECTION_TIMEOUT = 60.0
@@ -91,13 +96,17 @@ class Prepared:
         if action.safe_to_repeat is not None:
             return bool(action.safe_to_repeat)
         if isinstance(action, DataLinkAction):
-            return True  # done again, they come to the same
-        if isinstance(action, ConnectorOperationAction | DataAction):
+            harmless = True  # done again, they come to the same
+        elif isinstance(action, ConnectorOperationAction | DataAction):
             connected = self.connected
-            return connected is None or is_repeatable_action(action, connected.definition)
-        if isinstance(action, ApiRequestAction | HttpRequestAction | YourAppRequestAction):
-            return action.idempotency is not None or action.config.request.method in _IDEMPOTENT
-        return False
+            harmless = connected is None or is_repeatable_action(action, connected.definition)
+        elif isinstance(action, ApiRequestAction | HttpRequestAction | YourAppRequestAction):
+            method = action.config.request.method
+            known = isinstance(method, str) and method in _IDEMPOTENT
+            harmless = action.idempotency is not None or known
+        else:
+            return False
+        return harmless and not creates_by_lookup(action.config, action.output_mapping)
 
     def variables(self, given: Any) -> dict[str, Any]:
         """Return what the action's formulas can see."""
@@ -167,15 +176,27 @@ class _Tenant(NamedTuple):
     limits: Sequence[LimitRule]
 
 
+class _Wanted(NamedTuple):
+    """Which action, over which connection: what a run asks for beside its tenant."""
+
+    tenant_id: UUID
+    element_key: str | None
+    integration_id: UUID | None
+    connection_id: UUID | None
+    instance_key: str | None = None
+
+
 @dataclass(slots=True)
 class Preparer:
     """Prepares the runs of one worker process."""
 
     database: Database
     vault: Vault
-    _actions: Cache[tuple[Any, ...], tuple[Any, str, UUID]] = field(default_factory=Cache)
+    _actions: Cache[_Wanted, tuple[Any, str, UUID]] = field(default_factory=Cache)
     _connections: Cache[UUID, Connected] = field(default_factory=Cache)
     _tenants: Cache[UUID, _Tenant] = field(default_factory=Cache)
+    #: What each tenant's last run asked for; the next one mostly asks for the same.
+    _last: OrderedDict[Owner, _Wanted] = field(default_factory=OrderedDict)
 
     def forget(self, workspace_id: UUID | None) -> None:
         """Drop what is known of a workspace whose configuration changed."""
@@ -183,8 +204,12 @@ class Preparer:
             cache.forget(workspace_id)
 
     def expect(self, owner: Owner) -> None:
-        """Begin to load what every run of a tenant needs; called while its run is claimed."""
+        """Begin to load what a run of a tenant is likely to need; called while it is claimed."""
         self._tenants.begin(owner.workspace_id, owner.tenant_id, lambda: self._load_tenant(owner))
+        if (wanted := self._last.get(owner)) is not None:
+            self._actions.begin(
+                owner.workspace_id, wanted, lambda: self._load_expected(owner, wanted)
+            )
 
     async def prepare(self, claim: Claim) -> Prepared:
         """Return what the run needs. Raises what is wrong with its configuration."""
@@ -201,14 +226,15 @@ class Preparer:
             return Prepared(None, connected, user, limits)
         if inline := claim.request.get("inline"):
             given = parse_spec("action", inline, "the inline action")
-            place = _place(claim, connected)
+            place = _place(_wanted(claim), connected)
             whole = await complete(self.database, owner, given, None, place)
             return await self._whole(owner, Prepared(whole.action, connected, user, limits))
+        wanted = _wanted(claim)
         action, revision, element_id = await self._actions.get(
-            owner.workspace_id,
-            (owner.tenant_id, claim.element_key, _place(claim, connected)),
-            lambda: self._load_action(claim, connected),
+            owner.workspace_id, wanted, lambda: self._load_action(owner, wanted, connected)
         )
+        if self._last.get(owner) != wanted:
+            self._remember(owner, wanted)
         return await self._whole(
             owner, Prepared(action, connected, user, limits, revision, element_id)
         )
@@ -241,16 +267,28 @@ class Preparer:
             raise NotFoundError("The tenant no longer exists.")
         return _Tenant(tenants[0], [LimitRule(**row) for row in limits])
 
+    def _remember(self, owner: Owner, wanted: _Wanted) -> None:
+        self._last[owner] = wanted
+        self._last.move_to_end(owner)
+        if len(self._last) > _REMEMBERED:
+            self._last.popitem(last=False)
+
+    async def _load_expected(self, owner: Owner, wanted: _Wanted) -> tuple[Any, str, UUID]:
+        connected = None
+        if wanted.connection_id is not None:
+            connected = await self.connected(owner, wanted.connection_id)
+        return await self._load_action(owner, wanted, connected)
+
     async def _load_action(
-        self, claim: Claim, connected: Connected | None
+        self, owner: Owner, wanted: _Wanted, connected: Connected | None
     ) -> tuple[Any, str, UUID]:
-        owner, key = claim.owner, claim.element_key or ""
+        key = wanted.element_key or ""
         (found_rows,) = await self.database.ask(
             Scope.worker([owner]),
             layers_query(kind="action", key=key, owner=(owner.workspace_id, owner.tenant_id)),
         )
         rows = [ElementRow(**row) for row in found_rows]
-        place = _place(claim, connected)
+        place = _place(wanted, connected)
         found = resolve(rows, place)
         if found is None:
             raise NotFoundError(f"The action {key!r} no longer exists.")
@@ -259,6 +297,16 @@ class Preparer:
         return whole.action, whole.revision or found.revision, found.id
 
 
-def _place(claim: Claim, connected: Connected | None) -> Place:
+def _wanted(claim: Claim) -> _Wanted:
+    return _Wanted(
+        claim.owner.tenant_id,
+        claim.element_key,
+        claim.integration_id,
+        claim.connection_id,
+        claim.instance_key,
+    )
+
+
+def _place(wanted: _Wanted, connected: Connected | None) -> Place:
     app = connected.definition.key if connected else None
-    return Place(claim.integration_id, app, claim.connection_id, claim.instance_key)
+    return Place(wanted.integration_id, app, wanted.connection_id, wanted.instance_key)

@@ -24,6 +24,7 @@ from runtime.actions.stand_ins import (
     Noted,
     StandInApi,
     StandInClient,
+    StandInDatabase,
     StandInFunctions,
     StandInRefresher,
     StandInSandbox,
@@ -48,6 +49,7 @@ from runtime.tenancy import Owner, Scope
 __all__ = ["rehearse"]
 
 _AFTER_ANSWER = "What comes after the first request depends on the outside app's answer."
+_OF_LOOKUPS = "What formulas and actions look up is known only when it runs."
 _OF_CODE = "What the code sends and returns is known only when it runs."
 
 
@@ -89,9 +91,15 @@ async def rehearse(
         "requests": [blanks.shown(_shown(request, prepared)) for request in noted.requests],
         "code": blanks.shown(noted.code),
         "output": blanks.shown(output),
-        "unknown": [] if is_known else [_OF_CODE if noted.code else _AFTER_ANSWER],
+        "unknown": [] if is_known else [_unknown(noted)],
         "credits": await _credits(database, scope, claim, prepared),
     }
+
+
+def _unknown(noted: Noted) -> str:
+    if noted.code:
+        return _OF_CODE
+    return _AFTER_ANSWER if noted.requests else _OF_LOOKUPS
 
 
 async def _prepared(
@@ -132,7 +140,13 @@ async def _connected(
         (row.id,),
     )
     (found,) = await cursor.fetchall()
-    definition = await load_connector(database, owner.workspace_id, row.app)
+    definition = await load_connector(
+        database,
+        owner.workspace_id,
+        row.app,
+        version=found["spec"].get("connectorVersion"),
+        tenant_id=owner.tenant_id,
+    )
     parameters = {**found["spec"].get("parameters", {}), **found["parameters"]}
     return Connected(
         id=row.id,
@@ -156,7 +170,7 @@ async def _performed(claim: Claim, prepared: Prepared, noted: Noted) -> tuple[An
     nowhere = cast(Any, None)
     client = StandInClient(noted)
     performer = Performer(
-        database=nowhere,
+        database=StandInDatabase(),
         client=client,
         functions=StandInFunctions(noted),
         preparer=Preparer(nowhere, nowhere),

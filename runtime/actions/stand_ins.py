@@ -8,7 +8,8 @@ performer's own parts.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,7 @@ from runtime.connectors.definition import (
     OAuthSpec,
 )
 from runtime.connectors.placeholders import placeholders
+from runtime.db import Database
 from runtime.functions.registry import FunctionContext, Functions
 from runtime.sandbox.conversation import Client
 from runtime.sandbox.pool import Sandbox
@@ -33,6 +35,7 @@ __all__ = [
     "Noted",
     "StandInApi",
     "StandInClient",
+    "StandInDatabase",
     "StandInFunctions",
     "StandInRefresher",
     "StandInSandbox",
@@ -91,6 +94,27 @@ class StandInSandbox(Sandbox):
         seen = {name: value for name, value in given.items() if name != "credentials"}
         self._noted.code = {"language": "javascript", "characters": len(text), "input": seen}
         raise StoppedError
+
+    async def evaluate(self, *_: Any, **__: Any) -> Any:
+        """Evaluate nothing; StoppedError."""
+        raise StoppedError
+
+
+class StandInDatabase(Database):
+    """Knows nothing of the tenant's."""
+
+    def __init__(self) -> None:
+        """Take nothing."""
+
+    async def ask(self, *_: Any) -> Any:
+        """Say that it is known only when the action runs: StoppedError."""
+        raise StoppedError
+
+    @asynccontextmanager
+    async def transaction(self, *_: Any) -> AsyncIterator[Any]:
+        """Begin none: StoppedError."""
+        raise StoppedError
+        yield
 
 
 class StandInRefresher(Refresher):

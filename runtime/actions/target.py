@@ -14,6 +14,7 @@ from runtime.config.data_actions import CONNECTOR_ACTION_TYPES
 from runtime.config.kinds import parse_spec
 from runtime.config.link_actions import LINK_ACTION_TYPES
 from runtime.config.resolve import Place, Resolved, applies, resolve
+from runtime.config.specs.flows import NODE_ACTIONS
 from runtime.config.store import (
     ElementRow,
     element_by_id,
@@ -230,6 +231,9 @@ def _fits(connection: ConnectionRow, rows: Sequence[ElementRow]) -> bool:
 def _needs_connection(rows: Sequence[ElementRow], selection: Selection) -> bool:
     # Plain requests and Python functions may run without; what calls an app may not.
     specs = [selection.inline] if selection.inline is not None else [row.spec for row in rows]
-    return any(spec.get("type") in _CONNECTED for spec in specs) or any(
+    if selection.kind == "flow":
+        specs = [node for spec in specs for node in (spec.get("nodes") or {}).values() if node]
+    types = {str(spec.get("type")) for spec in specs}
+    return any(NODE_ACTIONS.get(each, each) in _CONNECTED for each in types) or any(
         row.app is not None or row.integration_id is not None for row in rows
     )

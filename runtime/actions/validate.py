@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from runtime.actions.flow_check import faults_of_flow
 from runtime.actions.operations_check import DATA_TEMPLATES, formulas_of
 from runtime.actions.schema import check_schema
 from runtime.config.action_specs import ACTION_TYPES
@@ -74,11 +75,14 @@ def check_spec(kind: str, spec: dict[str, Any], what: str) -> Any:
         faults += _faults_of_action(spec)
     elif kind == "connector":
         for path, formula in formulas_of(parsed):
-            faults += _faults(check, formula, path)
+            faults += _faults(check if _may_ask(path) else _without_lookups, formula, path)
     elif kind == "flow":
-        faults += _faults_of_flow(spec)
+        faults += _faults_of_nodes(spec)
+        # Where a schema is out of order itself, what it says of others is no use.
+        faults += [] if faults else faults_of_flow(parsed)
     else:
-        faults += _faults_at(spec, _FORMULAS.get(kind, ()), check)
+        examine = _without_lookups if kind == "app-event-type" else check
+        faults += _faults_at(spec, _FORMULAS.get(kind, ()), examine)
         faults += _faults_at(spec, _SCHEMAS.get(kind, ()), check_schema)
     if faults:
         first, more = faults[0], f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
@@ -89,18 +93,28 @@ def check_spec(kind: str, spec: dict[str, Any], what: str) -> Any:
     return parsed
 
 
+def _without_lookups(template: Any) -> None:
+    """Check a formula that is computed where nothing can be looked up."""
+    check(template, may_ask=False)
+
+
+def _may_ask(path: str) -> bool:
+    """Return whether a connector's formula may look things up: not in the midst of a request."""
+    return not path.startswith("/apiClient") and "/pagination/" not in path
+
+
 def _faults_of_action(spec: dict[str, Any]) -> Iterator[dict[str, str]]:
     for path in (f"/config/{part}" for part in _TEMPLATES[spec["type"]]):
         yield from _faults(check, _at(spec, path), path)
     yield from _faults(check, spec.get("outputMapping"), "/outputMapping")
     for resource, units in (spec.get("cost") or {}).items():
-        yield from _faults(check, units, f"/cost/{resource}")
+        yield from _faults(_without_lookups, units, f"/cost/{resource}")
     schemas = ("inputSchema", "customOutputSchema", "config/responseSchema", "config/outputSchema")
     for path in (f"/{schema}" for schema in schemas):
         yield from _faults(check_schema, _at(spec, path), path)
 
 
-def _faults_of_flow(spec: dict[str, Any]) -> Iterator[dict[str, str]]:
+def _faults_of_nodes(spec: dict[str, Any]) -> Iterator[dict[str, str]]:
     yield from _faults(check_schema, spec.get("parametersSchema"), "/parametersSchema")
     for key, node in (spec.get("nodes") or {}).items():
         for at, link in enumerate(node.get("links") or ()):

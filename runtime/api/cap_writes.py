@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 from runtime.activity.audit import audit
 from runtime.api.caller import Caller
 from runtime.api.services import Services
-from runtime.caps.manage import CapPlace, CapScope, CapState, public_cap
+from runtime.caps.manage import SUBJECT_NAMES, CapPlace, CapScope, CapState, public_cap
 from runtime.config.kinds import kind_of
 from runtime.config.locate import locate
 from runtime.config.places import Named, find_spot
@@ -30,11 +30,13 @@ _SUBJECTS: dict[str, tuple[str, ...]] = {
     "workspace": (),
     "tenant": ("tenant_key", "tenant_id"),
     "connection": ("connection_key", "connection_id"),
+    "flows": ("connection_key", "connection_id"),
     "element": ("action_key", "action_id", "element_id"),
 }
 #: What tells a subject from others of its key, and says nothing alone.
 _NARROWING: dict[str, tuple[str, ...]] = {
     "connection": ("tenant_key", "tenant_id"),
+    "flows": ("tenant_key", "tenant_id"),
     "element": ("tenant_key", "tenant_id", "integration_key", "integration_id"),
 }
 _NAMES = sorted(
@@ -139,5 +141,5 @@ async def recorded(
         target_id=row["id"],
         target_key=None,
         changes={name: shown[name] for name in ("state", "scope", "amount")}
-        | ({} if subject is None else {f"{row['scope']}Id": str(subject)}),
+        | ({} if subject is None else {SUBJECT_NAMES[row["scope"]]: str(subject)}),
     )

@@ -10,7 +10,12 @@ from typing import Any
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from runtime.api.caller import Caller
-from runtime.api.element_record import effective_record, integrations_in, stored_record
+from runtime.api.element_record import (
+    effective_record,
+    integrations_in,
+    known_needs,
+    stored_record,
+)
 from runtime.api.element_writes import viewer_of
 from runtime.api.paging import Pager, limit_of
 from runtime.api.selectors import flag, layers_of, named, parent_names
@@ -18,6 +23,7 @@ from runtime.api.services import Services
 from runtime.config.element_keys import as_uuid
 from runtime.config.intent import LONGEST_INTENT, by_intent
 from runtime.config.kinds import Kind
+from runtime.config.needs import Known
 from runtime.config.places import Spot, connectors_for, find_spot, integrations_of
 from runtime.config.read import Filters, Page, list_effective, list_rows
 from runtime.config.rows import row_by_id
@@ -87,12 +93,15 @@ async def _records(
 ) -> list[dict[str, Any]]:
     viewer = viewer_of(caller)
     keys = await integrations_of(session, integrations_in(*page.items))
+    known: Known = frozenset()
+    if show == "effective" and page.items:
+        known = await known_needs(session, page.items[0].viewer, page.items)
     records = []
     for at, each in enumerate(page.items):
         if at % _SLICE == 0:
             await asyncio.sleep(0)
         if show == "effective":
-            records.append(effective_record(each, viewer, keys))
+            records.append(effective_record(each, viewer, keys, known))
         else:
             records.append(stored_record(each, each.rows[0], viewer, keys))
     return records

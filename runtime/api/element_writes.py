@@ -16,9 +16,11 @@ from runtime.api.caller import Caller
 from runtime.api.element_record import (
     effective_record,
     integrations_in,
+    known_needs,
     stored_record,
     without_envelope,
 )
+from runtime.api.flow_state import with_references
 from runtime.api.integration_parameters import Divided, divide, seal
 from runtime.api.same_transaction import connection_of
 from runtime.api.selectors import Asked
@@ -28,8 +30,9 @@ from runtime.config.locate import Located, locate, locate_archived, reread
 from runtime.config.places import integrations_of
 from runtime.config.rows import Viewer
 from runtime.config.target import Target, own_row, target_of
+from runtime.config.versions import DEV, LATEST, version_of
 from runtime.config.write import Change, Edit, archive, change, lock, reset, restore
-from runtime.errors import RevisionConflictError
+from runtime.errors import DependencyError, RevisionConflictError
 
 __all__ = [
     "VERBS",
@@ -177,8 +180,31 @@ async def record_of(
     session: AsyncSession, caller: Caller, located: Located, *, explain: bool = False
 ) -> Record:
     """Return an element as the API shows it to a caller."""
+    viewer = viewer_of(caller)
     keys = await integrations_of(session, integrations_in(located))
-    return effective_record(located, viewer_of(caller), keys, explain=explain)
+    known = await known_needs(session, located.viewer, [located])
+    record = effective_record(located, viewer, keys, known, explain=explain)
+    if explain and located.kind.name == "integration":
+        record["connector"] = await _connector_in_force(session, caller, record)
+    if located.kind.name == "flow" and not located.is_archived:
+        record = await with_references(session, located, record)
+    return record
+
+
+async def _connector_in_force(
+    session: AsyncSession, caller: Caller, integration: Record
+) -> dict[str, Any]:
+    """Return which version of its connector an integration's connections run with now."""
+    key, version = integration["connectorKey"], integration.get("connectorVersion") or DEV
+    shown = {"key": key, "version": version, "resolved": version}
+    if version == LATEST:
+        async with connection_of(session) as database:
+            try:
+                found = await version_of(database, caller.workspace_id, "connector", key, version)
+            except DependencyError:
+                return {**shown, "resolved": None}
+        shown["resolved"] = found["version"]
+    return shown
 
 
 async def with_secrets(

@@ -9,7 +9,13 @@ from typing import Any
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from runtime.api.caller import Caller
-from runtime.api.element_record import effective_record, integrations_in, stored_record
+from runtime.api.element_record import (
+    Keys,
+    effective_record,
+    integrations_in,
+    known_needs,
+    stored_record,
+)
 from runtime.api.element_writes import Record, viewer_of
 from runtime.api.paging import Pager, limit_of
 from runtime.api.selectors import flag, instance_of, named, parent_names
@@ -18,6 +24,7 @@ from runtime.config.element_keys import as_uuid
 from runtime.config.instances import InstanceFilters, list_instances
 from runtime.config.kinds import Kind
 from runtime.config.locate import Located
+from runtime.config.needs import Known
 from runtime.config.places import find_spot, integrations_of
 from runtime.config.rows import Viewer, row_by_id
 from runtime.errors import ConfigurationError
@@ -46,7 +53,11 @@ async def list_of_instances(
             return {"items": []}
         page, after = await list_instances(session, kind, spot.viewer, narrowed)
         keys = await integrations_of(session, integrations_in(*page))
-        records = [_record(each, viewer, keys) for each in page]
+        known = {
+            owner: await known_needs(session, owner, [one for one in page if one.viewer == owner])
+            for owner in dict.fromkeys(one.viewer for one in page)
+        }
+        records = [_record(each, viewer, keys, known[each.viewer]) for each in page]
     if "enabled" in query:
         wanted = flag(query, "enabled")
         records = [each for each in records if each.get("enabled", True) == wanted]
@@ -72,9 +83,9 @@ async def _of_parent(
     return replace(filters, key=row.key, parent_integration=row.integration_id)
 
 
-def _record(located: Located, viewer: Viewer, keys: Any) -> Record:
+def _record(located: Located, viewer: Viewer, keys: Keys, known: Known) -> Record:
     try:
-        return effective_record(located, viewer, keys)
+        return effective_record(located, viewer, keys, known)
     except ConfigurationError as broken:
         # Its parent is archived. It is shown as it is stored, and says what is wrong with it.
         shown = stored_record(located, located.rows[-1], viewer, keys)

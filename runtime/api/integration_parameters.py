@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from runtime.api.same_transaction import connection_of
 from runtime.config.documents import check_document
 from runtime.config.element_keys import as_uuid
 from runtime.config.rows import row_by_id
+from runtime.config.versions import VERSION
 from runtime.connectors.definition import ConnectorDefinition
 from runtime.connectors.redaction import is_secret_name
 from runtime.credentials.store import load_sealed, open_document, save_sealed
@@ -64,7 +66,8 @@ async def divide(
     parameters = document.get("parameters")
     if not isinstance(key, str) or not isinstance(parameters, dict | None):
         return Divided(document)  # what is wrong with it, the specification's own check says
-    definition = await _connector(session, workspace_id, key)
+    version = document.get("connectorVersion")
+    definition = await _connector(session, workspace_id, key, version)
     if parameters is None:
         return Divided(document)
     _check(definition, parameters)
@@ -102,17 +105,19 @@ async def _with_connector_key(session: AsyncSession, document: dict[str, Any]) -
     return {**rest, "connectorKey": row.key if row else named}
 
 
-async def _connector(session: AsyncSession, workspace_id: UUID, key: str) -> ConnectorDefinition:
+async def _connector(
+    session: AsyncSession, workspace_id: UUID, key: str, version: Any
+) -> ConnectorDefinition:
+    named = version if isinstance(version, str) and re.match(VERSION, version) else None
     try:
         async with connection_of(session) as database:
-            return await load_connector(database, workspace_id, key)
+            return await load_connector(database, workspace_id, key, version=named)
     except DependencyError as missing:
+        fault = {"path": "/connectorKey", "message": "names no connector"}
+        if missing.data.get("missing") == "version":
+            fault = {"path": "/connectorVersion", "message": "is not published"}
         raise ConfigurationError(
-            missing.message,
-            data={
-                "errors": [{"path": "/connectorKey", "message": "names no connector"}],
-                "layer": "workspace",
-            },
+            missing.message, data={"errors": [fault], "layer": "workspace"}
         ) from None
 
 

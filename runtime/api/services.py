@@ -25,6 +25,7 @@ from runtime.lanes.client import connect
 from runtime.proxy.connections import Connections
 from runtime.proxy.passing import Proxy
 from runtime.proxy.records import Records
+from runtime.rabbitmq import open_carrier
 from runtime.redis_check import warn_if_evicting
 from runtime.settings import Settings
 from runtime.stamps import MessageStamps
@@ -111,7 +112,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             authenticator=authenticator,
             submission=Submission(
                 database,
-                Dispatch(redis, MessageStamps(root)),
+                Dispatch(redis, MessageStamps(root), open_carrier(settings)),
                 Backlogs(database, redis, cap=settings.backlog),
             ),
             waiters=waiters,

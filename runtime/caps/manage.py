@@ -16,6 +16,7 @@ from runtime.errors import AlreadyExistsError, NotFoundError
 from runtime.tenancy import Scope
 
 __all__ = [
+    "SUBJECT_NAMES",
     "CapFilter",
     "CapPlace",
     "CapScope",
@@ -30,7 +31,10 @@ __all__ = [
 ]
 
 CapState = Literal["running", "queued"]
-CapScope = Literal["workspace", "tenant", "connection", "element"]
+CapScope = Literal["workspace", "tenant", "connection", "flows", "element"]
+
+#: Scope -> how the API names its subject's id. Flow runs are counted for each connection.
+SUBJECT_NAMES = {"connection": "connectionId", "flows": "connectionId", "element": "elementId"}
 
 _SELECT = (
     "SELECT c.*, t.key AS tenant_key FROM caps AS c LEFT JOIN tenants AS t ON t.id = c.tenant_id"
@@ -195,5 +199,5 @@ def public_cap(row: DictRow) -> dict[str, Any]:
     if row["tenant_id"] is not None:
         shown |= {"tenantId": str(row["tenant_id"]), "tenantKey": row["tenant_key"]}
     if row["subject_id"] is not None:
-        shown[f"{row['scope']}Id"] = str(row["subject_id"])
+        shown[SUBJECT_NAMES[row["scope"]]] = str(row["subject_id"])
     return shown

@@ -11,7 +11,12 @@ __all__ = ["UNCAPPED", "cap_name", "lane_amount"]
 #: What the lanes are told for "no cap": a number lifts a default, the absence of one does not.
 UNCAPPED = 2**31
 
-_DEFAULTS = {"tenant": "tenants", "connection": "connections", "element": "elements"}
+_DEFAULTS = {
+    "tenant": "tenants",
+    "connection": "connections",
+    "flows": "flows",
+    "element": "elements",
+}
 
 
 def cap_name(
@@ -26,7 +31,7 @@ def cap_name(
         # An element of the public catalogue is run by many workspaces; each counts for itself.
         return f"element:{workspace_id}/{subject_id}"
     if subject_id is not None:
-        return f"{scope}:{subject_id}"
+        return f"{'flow' if scope == 'flows' else scope}:{subject_id}"
     return f"{_DEFAULTS[scope]}@{workspace_id}"
 
 

@@ -15,9 +15,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from runtime.config.store import ElementRow
+from runtime.db import Query
 from runtime.tenancy import Owner
 
-__all__ = ["LinkBody", "LinkTable", "delete_link", "list_links", "public_link", "upsert_link"]
+__all__ = [
+    "LinkBody",
+    "LinkTable",
+    "delete_link",
+    "linked_query",
+    "list_links",
+    "public_link",
+    "upsert_link",
+]
 
 #: Two of them, of four bytes a character at most, fit an entry of the index (2,704 bytes).
 RecordId = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
@@ -86,6 +95,43 @@ _LIST = (
     " AND (%(direction)s::text IS NULL OR direction IN (%(direction)s, 'both'))"
     " AND (%(after)s::uuid IS NULL OR id > %(after)s) ORDER BY id LIMIT %(limit)s"
 )
+
+#: Of many records at once, each of its own table: the record that it is linked to.
+_LINKED = (
+    "SELECT asked.table_key, asked.record_id, tables.id IS NOT NULL AS has_table, found.id AS found"
+    " FROM unnest(%(tables)s::text[], %(records)s::text[]) AS asked (table_key, record_id)"
+    " LEFT JOIN elements AS tables ON tables.kind = 'data-link-table'"
+    " AND tables.workspace_id = %(workspace)s AND tables.tenant_id IS NULL"
+    " AND tables.layer = 'workspace' AND tables.archived_at IS NULL"
+    " AND tables.key = asked.table_key"
+    " LEFT JOIN LATERAL (SELECT links.{there} AS id FROM data_links AS links"
+    " WHERE links.connection_id = %(connection)s AND links.table_id = tables.id"
+    " AND links.{here} = asked.record_id AND links.tenant_id = %(tenant)s"
+    " AND links.direction IN ('{way}', 'both') ORDER BY links.id LIMIT 1) AS found ON true"
+)
+_LINKED_BY_WAY = {
+    "export": _LINKED.format(here="app_record_id", there="external_record_id", way="export"),
+    "import": _LINKED.format(here="external_record_id", there="app_record_id", way="import"),
+}
+
+
+def linked_query(
+    owner: Owner, connection_id: UUID, way: str, asked: Sequence[tuple[str, str]]
+) -> Query:
+    """Return what finds the records that others are linked to: `{table_key, record_id, …}` a row.
+
+    `way` is `export`, from the product's records to the app's, or `import`; `asked` are pairs of a
+    table's key and a record's id. A row says `has_table`, and `found` or null; of several links the
+    first counts.
+    """
+    values = {
+        "workspace": owner.workspace_id,
+        "tenant": owner.tenant_id,
+        "connection": connection_id,
+        "tables": [key for key, _ in asked],
+        "records": [record for _, record in asked],
+    }
+    return Query(_LINKED_BY_WAY[way], values)
 
 
 async def upsert_link(

@@ -23,7 +23,7 @@ from runtime.config.specs.data import (
     FieldMappingSpec,
 )
 from runtime.config.specs.events import AppEventTypeSpec
-from runtime.config.specs.flows import FlowSpec
+from runtime.config.specs.flows import parse_flow
 from runtime.config.specs.packages import PackageSpec
 from runtime.config.specs.screens import ScreenSpec
 from runtime.connectors.definition import parse_connector
@@ -79,6 +79,12 @@ _ACTION_EDITABLE = (
     *("/customOutputSchema", "/timeout", "/safeToRepeat", "/idempotency", "/retry"),
 )
 
+#: Of a connector what it can do, and not where it leads: its API client and its way to sign in are
+#: given secrets of the workspace.
+_CONNECTOR_EDITABLE = (
+    *("/name", "/description", "/logoUri", "/categories", "/operations", "/data"),
+)
+
 #: Of the other kinds that tenants adapt: everything.
 _ALL = ("",)
 
@@ -118,14 +124,15 @@ KINDS: dict[str, Kind] = {
             "connector",
             "connectors",
             "connector",
-            _CATALOGUE,
+            _CATALOGUE | {"tenant"},
             lambda spec, _: parse_connector(spec),
+            _CONNECTOR_EDITABLE,
             is_keyed=True,
         ),
         _kind("external-app", _CATALOGUE, ExternalAppSpec),
         _kind("data-source", _EVERYWHERE, DataSourceSpec, _ALL, "connection"),
         _kind("field-mapping", _EVERYWHERE, FieldMappingSpec, _ALL, "connection"),
-        _kind("flow", _EVERYWHERE, FlowSpec, _ALL, "connection"),
+        Kind("flow", "flows", "flow", _EVERYWHERE, parse_flow, _ALL, instances="connection"),
         _kind("app-data-schema", _WORKSPACE, AppDataSchemaSpec, _ALL, "tenant"),
         _kind("data-link-table", _WORKSPACE, DataLinkTableSpec, _LABELS, "connection"),
         _kind("app-event-type", _WORKSPACE, AppEventTypeSpec),

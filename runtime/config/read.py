@@ -1,7 +1,8 @@
 """Lists elements, a page at a time, in the order in which they were made.
 
-A page is read off the index on (workspace_id, kind, tenant_id, id): once among the universe's rows,
-once among the workspace's and once among the tenant's, however many rows there are beyond it.
+The ids of a page are read off an index alone: once among the universe's rows, once among the
+workspace's and once among the tenant's. What belongs to an integration or a connection has indexes
+of its own; for all other conditions, a search too, entries are looked at until the page is full.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, false, or_, union_all
+from sqlalchemy import ColumnElement, and_, func, or_, union_all
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -91,6 +92,8 @@ async def list_rows(session: AsyncSession, kind: Kind, viewer: Viewer, filters: 
     conditions: list[ColumnElement[bool]] = []
     if filters.layers:
         conditions.append(col(Element.layer).in_(filters.layers))
+        if filters.layers == ("integration",):  # then the index of these has all there are
+            conditions.append(col(Element.integration_id).is_not(None))
     if filters.parent_id is not None:
         conditions.append(col(Element.parent_id) == filters.parent_id)
     rows, after = await _page(session, kind, viewer, filters, conditions)
@@ -123,31 +126,38 @@ async def _page(
     parts = [
         # Ordered by the index's own columns: of a column that IS NULL the planner does not know
         # that it is constant, and would sort all the rows.
-        select(Element)
-        .where(*branch, *where)
+        select(Element.id)
+        .where(*branch, *place, *where)
         .order_by(col(Element.workspace_id), col(Element.tenant_id), col(Element.id))
         .limit(filters.limit + 1)
-        for branch in _branches(viewer, own_only=filters.is_own)
+        for branch in _branches(viewer, filters)
+        for place in _places(filters.place)
     ]
-    merged = union_all(*(part.subquery().select() for part in parts)).subquery()
-    found = aliased(Element, merged)
-    statement = select(found).order_by(col(found.id)).limit(filters.limit + 1)
+    if not parts:
+        return [], None
+    ids = union_all(*(part.subquery().select() for part in parts)).subquery()
+    first = select(ids.c.id).order_by(ids.c.id).limit(filters.limit + 1)
+    statement = select(Element).where(col(Element.id).in_(first)).order_by(col(Element.id))
     result: Any = await session.exec(statement.execution_options(populate_existing=True))
     rows: Sequence[Element] = result.all()
     page = rows[: filters.limit]
     return page, page[-1].id if len(rows) > filters.limit else None
 
 
-def _branches(viewer: Viewer, *, own_only: bool) -> list[list[ColumnElement[bool]]]:
+def _branches(viewer: Viewer, filters: Filters) -> list[list[ColumnElement[bool]]]:
+    """Return the conditions on the rows of each owner that can be in the list."""
     workspace, tenant = col(Element.workspace_id), col(Element.tenant_id)
-    shared: list[list[ColumnElement[bool]]] = [
-        [workspace.is_(None), tenant.is_(None)],
-        [workspace == viewer.workspace_id, tenant.is_(None)],
-    ]
-    if viewer.tenant_id is None:
-        return shared
+    universe: list[ColumnElement[bool]] = [workspace.is_(None), tenant.is_(None)]
+    shared: list[ColumnElement[bool]] = [workspace == viewer.workspace_id, tenant.is_(None)]
     own: list[ColumnElement[bool]] = [workspace == viewer.workspace_id, tenant == viewer.tenant_id]
-    return [own] if own_only else [*shared, own]
+    owners = [("universe",), ("workspace", "integration"), ("tenant", "connection")]
+    return [
+        branch
+        for branch, layers in zip((universe, shared, own), owners, strict=True)
+        if (not filters.layers or set(layers) & set(filters.layers))
+        and (branch is own or not filters.is_own)
+        and (branch is not own or viewer.tenant_id is not None)
+    ]
 
 
 def _narrowing(filters: Filters) -> list[ColumnElement[bool]]:
@@ -157,16 +167,14 @@ def _narrowing(filters: Filters) -> list[ColumnElement[bool]]:
     if not filters.include_archived:
         conditions.append(col(Element.archived_at).is_(None))
     if filters.search:
-        texts = (col(Element.key), Element.spec["name"].astext, Element.spec["description"].astext)
-        conditions.append(or_(*(text.icontains(filters.search, autoescape=True) for text in texts)))
+        sought = func.lower(filters.search)
+        conditions.append(func.strpos(col(Element.search_text), sought) > 0)
     if filters.key is not None:
         conditions.append(col(Element.key) == filters.key)
     if filters.ids is not None:
         conditions.append(col(Element.id).in_(filters.ids))
     if filters.apps is not None:
         conditions.append(_is_for(filters.apps))
-    if filters.place is not None:
-        conditions.append(or_(_belongs(filters.place), _has_instance_at(filters.place)))
     if filters.is_universal is not None:
         anywhere = and_(
             col(Element.app).is_(None),
@@ -177,19 +185,40 @@ def _narrowing(filters: Filters) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _belongs(place: Place) -> ColumnElement[bool]:
-    """Return the condition on definitions that are for this place, and not for any."""
+def _places(place: Place | None) -> list[list[ColumnElement[bool]]]:
+    """Return the conditions on what is for a place and not for any; no row meets two of them."""
+    if place is None:
+        return [[]]
     app, integration, connection = (
         col(Element.app),
         col(Element.integration_id),
         col(Element.connection_id),
     )
-    here = [
-        or_(app.is_(None), app == place.app),
-        or_(integration.is_(None), integration == place.integration_id),
-        or_(connection.is_(None), connection == place.connection_id),
-    ]
-    return and_(*here, or_(app.is_not(None), integration.is_not(None), connection.is_not(None)))
+    of_app = or_(app.is_(None), app == place.app)
+    ways: list[list[ColumnElement[bool]]] = []
+    if place.connection_id is not None:
+        of_integration = or_(integration.is_(None), integration == place.integration_id)
+        ways.append([connection == place.connection_id, of_integration, of_app])
+    if place.integration_id is not None:
+        ways.append([connection.is_(None), integration == place.integration_id, of_app])
+    if place.app is not None:
+        ways.append([connection.is_(None), integration.is_(None), app == place.app])
+    if place.connection_id is not None:
+        anywhere = [connection.is_(None), integration.is_(None), app.is_(None)]
+        ways.append([*anywhere, _has_instance_at(place.connection_id)])
+    return ways
+
+
+def _has_instance_at(connection_id: UUID) -> ColumnElement[bool]:
+    """Return the condition on elements for any app that were used over this connection."""
+    instance = aliased(Element)
+    used = select(instance.id).where(
+        col(instance.connection_id) == connection_id,
+        col(instance.kind) == col(Element.kind),
+        col(instance.key) == col(Element.key),
+        col(instance.archived_at).is_(None),
+    )
+    return used.exists()
 
 
 def _is_for(apps: Sequence[str]) -> ColumnElement[bool]:
@@ -199,18 +228,3 @@ def _is_for(apps: Sequence[str]) -> ColumnElement[bool]:
         integration.spec["connectorKey"].astext.in_(apps),
     )
     return or_(col(Element.app).in_(apps), col(Element.integration_id).in_(theirs))
-
-
-def _has_instance_at(place: Place) -> ColumnElement[bool]:
-    """Return the condition on definitions for any app that have been used over this connection."""
-    if place.connection_id is None:
-        return false()
-    instance = aliased(Element)
-    used = select(instance.id).where(
-        col(instance.connection_id) == place.connection_id,
-        col(instance.kind) == col(Element.kind),
-        col(instance.key) == col(Element.key),
-        col(instance.archived_at).is_(None),
-    )
-    anywhere = and_(col(Element.app).is_(None), col(Element.integration_id).is_(None))
-    return and_(anywhere, col(Element.connection_id).is_(None), used.exists())

@@ -38,6 +38,7 @@ __all__ = [
 
 _SELECT = (
     "SELECT c.*, e.key AS integration_key, e.spec->>'connectorKey' AS connector_key,"
+    " e.spec->>'connectorVersion' AS connector_version,"
     " e.archived_at IS NOT NULL AS integration_archived"
     " FROM connections AS c JOIN elements AS e ON e.id = c.integration_id"
 )
@@ -255,6 +256,7 @@ def public_connection(row: DictRow) -> dict[str, Any]:
         "integrationId": str(row["integration_id"]),
         "integrationKey": row["integration_key"],
         "connectorKey": row["connector_key"],
+        "connectorVersion": row["connector_version"],
         "parameters": row["parameters"],
         "meta": row["meta"],
         "state": row["state"],

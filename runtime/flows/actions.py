@@ -28,6 +28,7 @@ from runtime.errors import (
 )
 from runtime.flows.faults import SuspendedError
 from runtime.flows.node_runs import NodeRecords, NodeRun, reservation_id
+from runtime.formulas import computed
 from runtime.run_records import RunRecords
 from runtime.runs.states import Claim
 from runtime.tenancy import Scope
@@ -121,7 +122,8 @@ class ActionNodes:
             target = await find_target(connection, claim.owner, selection)
         given = run.input
         if "input" in config:
-            given = evaluated(config["input"], variables, f"{where}/input")
+            asked = config["input"]
+            given = await computed(lambda: evaluated(asked, variables, f"{where}/input"))
         return replace(
             own,
             input=given,

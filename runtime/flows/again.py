@@ -18,13 +18,14 @@ __all__ = ["copy_results", "forked", "keepable", "repeated"]
 
 _KEPT = ("definition", "revision", "instanceKey", "instanceId")
 
-_RESULTS = "SELECT id, parent_id, item, node_key, status, input FROM node_runs WHERE run_id = %s"
+_RESULTS = "SELECT id, parent_id, item, node_key, status FROM node_runs WHERE run_id = %s"
 
 _COPY = """
 INSERT INTO node_runs (run_id, id, workspace_id, tenant_id, node_key, parent_id, item, status,
-    input, outputs, error, logs, attempt, child_id, started_at, finished_at)
-SELECT %(again)s, id, workspace_id, tenant_id, node_key, parent_id, item, status, input, outputs,
-    error, logs, attempt, child_id, started_at, finished_at
+    output_number, input, outputs, output_sizes, error, logs, attempt, child_id, started_at,
+    finished_at)
+SELECT %(again)s, id, workspace_id, tenant_id, node_key, parent_id, item, status, output_number,
+    input, outputs, output_sizes, error, logs, attempt, child_id, started_at, finished_at
 FROM node_runs WHERE run_id = %(run)s AND id = ANY(%(ids)s::uuid[])
 """
 
@@ -80,6 +81,7 @@ async def keepable(
         and row["id"] not in dropped
         and (but is None or not _comes_from(by_id, row["id"], but))
         and not any(_follows(by_id, row["id"], each) for each in dropped)
+        and not _comes_from_failure(by_id, row["id"])
     ]
 
 
@@ -89,6 +91,17 @@ def _comes_from(rows: Mapping[UUID, DictRow], node_run: UUID, origin: UUID) -> b
         if place == origin:
             return True
         place = rows[place]["parent_id"] if place in rows else None
+    return False
+
+
+def _comes_from_failure(rows: Mapping[UUID, DictRow], node_run: UUID) -> bool:
+    """Return whether it got the error of a node that failed, and is run again now."""
+    place: UUID | None = node_run
+    while place is not None and place in rows:
+        parent = rows[place]["parent_id"]
+        if parent in rows and rows[parent]["status"] == "failed" and not _is_item(rows, place):
+            return True
+        place = parent
     return False
 
 

@@ -15,15 +15,18 @@ from uuid import UUID
 
 from runtime.actions.operations import evaluated
 from runtime.config.specs.flows import FlowNode
-from runtime.errors import VesicleError
+from runtime.errors import CustomCodeError, VesicleError
 from runtime.flows.definition import Definition
 from runtime.flows.faults import NodeFailedError, SuspendedError, earliest
 from runtime.flows.node_runs import NodeRun, child_id
+from runtime.formulas import computed
 
 __all__ = ["CONCURRENCY", "Place", "Visit", "Walk", "side_by_side"]
 
 #: Branches that go on at once where the node does not say.
 CONCURRENCY = 10
+#: Bytes of outputs that one run may hold in a worker's memory.
+_MOST_HELD = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,9 @@ class Place:
     item: int | None = None
     #: Node key -> {input, output}, and the item of the innermost for-each.
     seen: Mapping[str, Any] | None = None
+    #: Which of the parent's outputs is given, and how many bytes that has.
+    number: int | None = None
+    size: int = 0
 
 
 class Visit(Protocol):
@@ -55,33 +61,58 @@ class Walk:
     #: What is the same everywhere: user, connection, parameters, …
     variables: Mapping[str, Any]
     visit: Visit
+    #: Bytes of the outputs that formulas further down may still ask for.
+    held: int = 0
 
     async def branch(self, place: Place) -> list[Any]:
         """Go on from a place; return the outputs of the nodes that nothing follows, in order."""
-        while True:
-            node = self.definition.nodes[place.node_key]
-            run = await self.visit(place, node, self)
-            outputs = run.outputs or []
-            if not node.links:
-                return outputs
-            following = list(self._following(place, node, run, outputs))
-            if len(following) != 1:
-                break
-            place = following[0]
-        limit = node.concurrency or CONCURRENCY
-        ends = await side_by_side(
-            (self._at(place) for place in following), most=max(limit, len(node.links))
-        )
-        return [output for branch in ends for output in branch]
+        held = 0
+        try:
+            while True:
+                node = self.definition.nodes[place.node_key]
+                run = await self.visit(place, node, self)
+                held += run.size
+                self._hold(run)
+                outputs = run.outputs or []
+                if not node.links:
+                    return outputs
+                following = await self._leads(place, node, run, outputs)
+                if len(following) != 1:
+                    break
+                place = following[0]
+            limit = node.concurrency or CONCURRENCY
+            ends = await side_by_side(
+                (self._at(place) for place in following), most=max(limit, len(node.links))
+            )
+            return [output for branch in ends for output in branch]
+        finally:
+            self.held -= held
+
+    def _hold(self, run: NodeRun) -> None:
+        self.held += run.size
+        if self.held > _MOST_HELD:
+            raise NodeFailedError(
+                run.node_key,
+                CustomCodeError(
+                    f"The run holds more than {_MOST_HELD // 1024 // 1024} MB of outputs at once:"
+                    " let nodes pass on less, or fewer branches go on side by side (concurrency)."
+                ),
+            )
 
     def _at(self, place: Place) -> Callable[[], Awaitable[list[Any]]]:
         return lambda: self.branch(place)
+
+    async def _leads(
+        self, place: Place, node: FlowNode, run: NodeRun, outputs: list[Any]
+    ) -> list[Place]:
+        return await computed(lambda: list(self._following(place, node, run, outputs)))
 
     def _following(
         self, place: Place, node: FlowNode, run: NodeRun, outputs: list[Any]
     ) -> Iterable[Place]:
         # After an error that the flow lives with, only links that ask for it are taken.
         failed = run.status == "failed"
+        sizes = run.output_sizes or [0] * len(outputs)
         for number, output in enumerate(outputs):
             seen = {**(place.seen or {})}
             nodes = {**seen.get("nodes", {})}
@@ -96,7 +127,16 @@ class Walk:
                 elif not holds(link.filter, around, where, place.node_key):
                     continue
                 name = f"link/{position}/{link.key}/{number}"
-                yield Place(child_id(place.id, name), link.key, output, place.id, place.item, seen)
+                yield Place(
+                    child_id(place.id, name),
+                    link.key,
+                    output,
+                    place.id,
+                    place.item,
+                    seen,
+                    number,
+                    sizes[number],
+                )
                 if node.type == "branch":
                     break
 

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import uuid_utils.compat
+from redis.asyncio import Redis
 
 from runtime.actions.target import Selection, find_target
 from runtime.config.specs.flows import FlowNode
@@ -14,6 +15,7 @@ from runtime.db import Database, Query
 from runtime.dispatch import Dispatch
 from runtime.errors import ActionRunError, ConfigurationError
 from runtime.flows.definition import pin, start_node
+from runtime.flows.descent import stop_below, tell_stopped
 from runtime.flows.faults import SuspendedError
 from runtime.flows.launch import launched
 from runtime.flows.node_runs import NodeRecords, NodeRun
@@ -36,6 +38,7 @@ class Children:
     """The flows that flows run, for one worker process."""
 
     database: Database
+    redis: Redis
     dispatch: Dispatch
     records: NodeRecords
 
@@ -93,7 +96,18 @@ class Children:
             await insert_runs(connection, claim.owner, [new])
         await self.dispatch.send([outgoing(claim.owner, new)])
 
-    async def tell_parent(self, claim: Claim) -> None:
+    async def after(self, claim: Claim, status: str) -> None:
+        """Do what a flow run's end means for others: for those that it runs, and its parent."""
+        if status != "completed":
+            await self._stop_below(claim)
+        await self._tell_parent(claim)
+
+    async def _stop_below(self, claim: Claim) -> None:
+        async with self.database.transaction(Scope.worker([claim.owner])) as connection:
+            stopped = await stop_below(connection, claim.run_id)
+        await tell_stopped(self.redis, stopped)
+
+    async def _tell_parent(self, claim: Claim) -> None:
         """Have the run that waits for this one go on."""
         parent = claim.request.get("parentRunId")
         if parent is None:

@@ -3,28 +3,52 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from runtime.actions.operations import evaluated
 from runtime.actions.schema import check_input
 from runtime.clock import now
-from runtime.config.specs.flows import FlowNode
-from runtime.errors import BadRequestError, ConfigurationError
+from runtime.config.specs.flows import TRIGGERS, FlowNode
+from runtime.errors import (
+    ActionRunError,
+    BadRequestError,
+    ConfigurationError,
+    InputInvalidError,
+)
 from runtime.moments import parse_moment
 
-__all__ = ["items_of", "passes", "triggered", "wait_of"]
+__all__ = ["checked_input", "items_of", "passes", "refuse_unfitting", "wait_of"]
 
 #: The longest wait, in seconds: a year and a day.
 _LONGEST = 366 * 86_400.0
 _UNITS = {"milliseconds": 0.001, "seconds": 1.0, "minutes": 60.0, "hours": 3600.0, "days": 86_400.0}
 
 
-def triggered(node: FlowNode, given: Any) -> Any:
-    """Return the input that a trigger passes on; BadRequestError if it is not what it takes."""
-    schema = node.config.get("inputSchema") or node.input_schema
+def checked_input(node: FlowNode, given: Any) -> Any:
+    """Return a node's input with defaults filled in; BadRequestError if it is not what it takes."""
+    schema = node.input_schema
+    if node.type in TRIGGERS:
+        schema = node.config.get("inputSchema") or schema
     return given if schema is None else check_input(schema, given)
+
+
+def refuse_unfitting(node: FlowNode, outputs: Sequence[Any]) -> None:
+    """Raise ActionRunError, with `data.errors`, for outputs that do not fit the node's schema."""
+    if node.output_schema is None:
+        return
+    for output in outputs:
+        try:
+            check_input(node.output_schema, output)
+        except InputInvalidError as invalid:
+            faults = invalid.data["errors"]
+            first = faults[0]
+            raise ActionRunError(
+                "The node's output does not fit its outputSchema:"
+                f" {first['path'] or '/'}: {first['message']}",
+                data={"errors": faults},
+            ) from None
 
 
 def passes(node: FlowNode, variables: Mapping[str, Any], where: str) -> bool:

@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from runtime.config.specs.flows import TRIGGERS, FlowNode, FlowSpec
-from runtime.errors import BadRequestError, ConfigurationError
-from runtime.validation import parse
+from runtime.actions.schema import check_input
+from runtime.config.specs.flows import TRIGGERS, FlowNode, FlowSpec, parse_flow
+from runtime.errors import BadRequestError, ConfigurationError, InputInvalidError
 
 __all__ = ["Definition", "pin", "start_node", "unpin"]
 
@@ -27,17 +27,34 @@ def pin(spec: FlowSpec, revision: str | None) -> dict[str, Any]:
     """Return what a run's request keeps of a flow.
 
     As text, because jsonb would not keep the order of keys, in which formulas have their meaning.
+    Raises ConfigurationError for parameters that do not fit the flow's schema for them.
     """
     dumped = spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    kept = {name: dumped.get(name, {}) for name in ("nodes", "parameters")}
+    kept = {"nodes": dumped.get("nodes", {}), "parameters": _parameters(spec)}
     return {"definition": orjson.dumps(kept).decode(), "revision": revision}
+
+
+def _parameters(spec: FlowSpec) -> Any:
+    if spec.parameters_schema is None:
+        return spec.parameters
+    try:
+        return check_input(spec.parameters_schema, spec.parameters)
+    except InputInvalidError as invalid:
+        faults = [
+            {**fault, "path": f"/parameters{fault['path']}"} for fault in invalid.data["errors"]
+        ]
+        first = faults[0]
+        raise ConfigurationError(
+            f"The flow's parameters do not fit: {first['path']}: {first['message']}",
+            data={"errors": faults},
+        ) from None
 
 
 def unpin(request: Mapping[str, Any]) -> Definition | None:
     """Return what a run's request keeps, None if that is nothing yet."""
     if (text := request.get("definition")) is None:
         return None
-    spec = parse(FlowSpec, orjson.loads(text), ConfigurationError, "the flow")
+    spec = parse_flow(orjson.loads(text), "the flow")
     return Definition(spec.nodes, spec.parameters)
 
 

@@ -22,33 +22,44 @@ __all__ = ["NodeRecords", "NodeRun", "child_id", "first_id", "reservation_id"]
 
 _SPACE = UUID("5f0f6d2e-7e0b-4c35-9a3c-6a8f3f0a9d11")
 
-_COLUMNS = (
-    "id, node_key, parent_id, item, status, input, outputs, error, logs, usage, attempt, called_at,"
-    " waiting, due_at, signal, child_id, extract(epoch FROM due_at - now())::float8 AS delay"
-)
+#: Bytes up to which a node's outputs are read together with those of all others.
+_SMALL = 4096
+#: Bytes from which an input that is the parent's output is not kept a second time.
+_LARGE = 16_384
+#: Bytes of a checkpoint that is written by itself: what is written at once may have 256 MB.
+_ALONE = 1024 * 1024
+
+# Of a large output the row holds a pointer, whose size is not what costs; it is left there.
+_BEGIN = f"""
+SELECT id, node_key, parent_id, item, status, error, usage, attempt, called_at, waiting, due_at,
+    signal, child_id, output_sizes, extract(epoch FROM due_at - now())::float8 AS delay,
+    CASE WHEN pg_column_size(outputs) <= {_SMALL} THEN outputs END AS outputs,
+    outputs IS NOT NULL AND pg_column_size(outputs) > {_SMALL} AS is_elsewhere
+FROM node_runs WHERE run_id = %s
+"""  # noqa: S608 - a number of our own
 
 # Only under the lease: a worker that was superseded writes no checkpoint over its successor's.
 _WRITE = """
 INSERT INTO node_runs AS n (run_id, id, workspace_id, tenant_id, node_key, parent_id, item, status,
-    input, outputs, error, logs, usage, attempt, called_at, waiting, due_at, child_id, started_at,
-    finished_at)
+    output_number, input, outputs, output_sizes, error, logs, usage, attempt, called_at, waiting,
+    due_at, child_id, started_at, finished_at)
 SELECT w.run_id, w.id, r.workspace_id, r.tenant_id, w.node_key, w.parent_id, w.item, w.status,
-    w.input, w.outputs, w.error, w.logs, w.usage, w.attempt,
+    w.output_number, w.input, w.outputs, w.output_sizes, w.error, w.logs, w.usage, w.attempt,
     CASE WHEN w.called THEN now() END, w.waiting,
     coalesce(w.due_at, now() + make_interval(secs => w.delay)), w.child_id,
     now() - make_interval(secs => w.lasted),
     CASE WHEN w.status IN ('completed', 'failed', 'skipped') THEN now() END
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS w(run_id uuid, token uuid, id uuid, node_key text,
-    parent_id uuid, item int, status text, input jsonb, outputs jsonb, error jsonb, logs jsonb,
-    usage jsonb, attempt int, called boolean, waiting jsonb, due_at timestamptz, delay float8,
-    child_id uuid, lasted float8)
+    parent_id uuid, item int, status text, output_number int, input jsonb, outputs jsonb,
+    output_sizes jsonb, error jsonb, logs jsonb, usage jsonb, attempt int, called boolean,
+    waiting jsonb, due_at timestamptz, delay float8, child_id uuid, lasted float8)
 JOIN runs AS r ON r.id = w.run_id AND r.lease_token = w.token AND r.status = 'running'
 WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id BETWEEN %(first_id)s::uuid AND %(last_id)s::uuid
 ON CONFLICT (run_id, id) DO UPDATE SET status = excluded.status, outputs = excluded.outputs,
-    error = excluded.error, logs = excluded.logs, usage = excluded.usage,
-    attempt = excluded.attempt, called_at = excluded.called_at, waiting = excluded.waiting,
-    due_at = excluded.due_at, child_id = coalesce(excluded.child_id, n.child_id),
-    finished_at = excluded.finished_at
+    output_sizes = excluded.output_sizes, error = excluded.error, logs = excluded.logs,
+    usage = excluded.usage, attempt = excluded.attempt, called_at = excluded.called_at,
+    waiting = excluded.waiting, due_at = excluded.due_at,
+    child_id = coalesce(excluded.child_id, n.child_id), finished_at = excluded.finished_at
 RETURNING run_id, id
 """
 
@@ -78,7 +89,12 @@ class NodeRun:
     item: int | None = None
     status: Literal["running", "waiting", "completed", "failed", "skipped"] = "running"
     input: Any = None
+    #: Which of its parent's outputs the input is, and how many bytes that has.
+    output_number: int | None = None
+    input_size: int = 0
     outputs: list[Any] | None = None
+    #: Bytes of each output.
+    output_sizes: list[int] | None = None
     error: dict[str, Any] | None = None
     logs: list[dict[str, Any]] | None = None
     usage: dict[str, float] | None = None
@@ -97,6 +113,13 @@ class NodeRun:
     calls: bool = field(default=False, compare=False)
     #: Whether credits are reserved that have to be settled.
     reserved: bool = field(default=False, compare=False)
+    #: Whether its outputs are on record and have not been read.
+    is_elsewhere: bool = field(default=False, compare=False)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its outputs."""
+        return sum(self.output_sizes or ())
 
 
 class NodeRecords:
@@ -110,7 +133,10 @@ class NodeRecords:
         )
 
     async def begin(self, claim: Claim) -> dict[UUID, NodeRun]:
-        """Return what is on record of a run; a signal from now on is one that is not in there."""
+        """Return what is on record of a run; a signal from now on is one that is not in there.
+
+        Large outputs are not among it; `read` brings them.
+        """
         _, rows = await self._database.ask(
             Scope.worker([claim.owner]),
             Query(
@@ -118,14 +144,39 @@ class NodeRecords:
                 " AND waiting IS NOT NULL RETURNING id",
                 (claim.run_id, claim.lease_token),
             ),
-            Query(f"SELECT {_COLUMNS} FROM node_runs WHERE run_id = %s", (claim.run_id,)),  # noqa: S608 - our own column list
+            Query(_BEGIN, (claim.run_id,)),
         )
         return {row["id"]: NodeRun(**row) for row in rows}
 
+    async def read(self, claim: Claim, node: NodeRun) -> None:
+        """Bring the outputs of a node run that are on record only."""
+        (rows,) = await self._database.ask(
+            Scope.worker([claim.owner]),
+            Query(
+                "SELECT outputs FROM node_runs WHERE run_id = %s AND id = %s",
+                (claim.run_id, node.id),
+            ),
+        )
+        node.outputs, node.is_elsewhere = (rows[0]["outputs"] if rows else None), False
+
     async def write(self, claim: Claim, node: NodeRun) -> None:
         """Put a node run on record as it is; SupersededError if the run is not ours any more."""
-        if not await self._writes.submit((claim, node)):
+        if node.size + node.input_size > _ALONE:
+            ours = (await self._write([(claim, node)]))[0]
+        else:
+            ours = await self._writes.submit((claim, node))
+        if not ours:
             raise SupersededError
+
+    async def note_progress(self, claim: Claim) -> None:
+        """Forget how many workers died over a run in a row: this one has got further with it."""
+        await self._database.ask(
+            Scope.worker([claim.owner]),
+            Query(
+                "UPDATE runs SET takeovers = 0 WHERE id = %s AND lease_token = %s",
+                (claim.run_id, claim.lease_token),
+            ),
+        )
 
     async def _write(self, written: Sequence[tuple[Claim, NodeRun]]) -> list[bool]:
         scope = Scope.worker(claim.owner for claim, _ in written)
@@ -148,6 +199,7 @@ class NodeRecords:
 
 
 def _row(claim: Claim, node: NodeRun) -> dict[str, Any]:
+    is_kept_above = node.output_number is not None and node.input_size > _LARGE
     return {
         "run_id": claim.run_id,
         "token": claim.lease_token,
@@ -156,8 +208,10 @@ def _row(claim: Claim, node: NodeRun) -> dict[str, Any]:
         "parent_id": node.parent_id,
         "item": node.item,
         "status": node.status,
-        "input": node.input,
+        "output_number": node.output_number,
+        "input": None if is_kept_above else node.input,
         "outputs": node.outputs,
+        "output_sizes": node.output_sizes,
         "error": node.error,
         "logs": node.logs,
         "usage": node.usage,

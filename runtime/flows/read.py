@@ -1,65 +1,184 @@
-"""Shows flow runs and their node runs to those who may see them."""
+"""Reads flow runs and their node runs, for those who may see them.
+
+A node's output may have 20 MB, so lists leave out what is large, and do not read it either.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import orjson
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from runtime.moments import uuid_floor
+
 __all__ = [
+    "LISTED",
+    "RunFilter",
+    "count_flow_runs",
+    "downstream_of",
     "find_flow_run",
+    "find_node_run",
     "list_flow_runs",
     "list_node_runs",
     "node_counts",
-    "public_flow_run",
-    "public_node_run",
+    "output_of",
+    "whole_flow_runs",
 ]
 
+#: Bytes up to which a list shows an input or an output.
+LISTED = 16_384
+
 _RUN = (
-    "id, tenant_id, status, input, output, error, meta, request, element_id, element_key,"
-    " element_revision, integration_id, connection_id, due_at, waiting, queue, created_at,"
-    " started_at, finished_at"
+    "id, tenant_id, status, error, meta, element_id, element_key, element_revision,"
+    " integration_id, connection_id, due_at, waiting, queue, created_at, started_at, finished_at"
 )
-_NODE = (
-    "run_id, id, node_key, parent_id, item, status, input, outputs, error, logs, attempt, waiting,"
-    " due_at, child_id, started_at, finished_at"
+_LISTED_RUN = (
+    f"{_RUN}, request - 'definition' AS request,"
+    f" CASE WHEN pg_column_size(input) <= {LISTED} THEN input END AS input,"
+    f" coalesce(pg_column_size(input), 0) > {LISTED} AS is_input_large"
 )
+_WHOLE_RUN = f"{_RUN}, request, input, false AS is_input_large"
+
+# An input that is a large output of the parent's is kept there only.
+_NODE = """
+SELECT n.run_id, n.id, n.node_key, n.parent_id, n.item, n.status, n.output_number, n.output_sizes,
+    n.error, n.logs, n.attempt, n.waiting, n.due_at, n.child_id, n.started_at, n.finished_at,
+    p.node_key AS parent_key, (p.output_sizes->>n.output_number)::int AS given_size, {columns}
+FROM node_runs AS n LEFT JOIN node_runs AS p ON p.run_id = n.run_id AND p.id = n.parent_id
+WHERE n.run_id = %(run)s
+"""
+_LISTED_NODE = _NODE.format(
+    columns=f"""
+    CASE WHEN pg_column_size(n.input) <= {LISTED} THEN n.input END AS input,
+    coalesce(pg_column_size(n.input), 0) > {LISTED} AS is_input_large,
+    CASE WHEN pg_column_size(n.outputs) <= {LISTED} THEN n.outputs END AS outputs"""
+)
+_WHOLE_NODE = _NODE.format(
+    columns="""
+    coalesce(n.input, p.outputs->n.output_number) AS input, false AS is_input_large, n.outputs"""
+)
+_PAGE = (
+    f"{_LISTED_NODE} AND n.node_key = %(node)s"
+    " ORDER BY n.started_at, n.item, n.id LIMIT %(limit)s OFFSET %(offset)s"
+)
+_ONE = f"{_WHOLE_NODE} AND n.node_key = %(node)s AND n.id = %(id)s"
+_DOWNSTREAM = """
+SELECT id, node_key, parent_id, output_number FROM node_runs
+WHERE run_id = %s AND parent_id = ANY(%s) AND output_number IS NOT NULL ORDER BY started_at, id
+"""
+_COUNTS = """
+SELECT node_key, count(*) AS runs, count(*) FILTER (WHERE status = 'failed') AS failed,
+    count(*) FILTER (WHERE status = 'waiting') AS waiting,
+    count(*) FILTER (WHERE status = 'running') AS running,
+    coalesce(sum(jsonb_array_length(output_sizes)), 0)::int AS outputs
+FROM node_runs WHERE run_id = %s GROUP BY node_key
+"""
+
+# The runs over integrations whose connector is one for an app, which is named by id or key; a
+# connector that names no app is its own.
+_OF_APP = """
+integration_id IN (
+    SELECT i.id FROM elements AS i
+    JOIN elements AS c ON c.kind = 'connector' AND c.key = i.spec->>'connectorKey'
+    WHERE i.kind = 'integration' AND i.workspace_id = %(workspace)s AND (
+        coalesce(c.spec->>'externalApp', c.key) = %(app)s OR EXISTS (SELECT FROM elements AS a
+            WHERE a.kind = 'external-app' AND a.id::text = %(app)s
+            AND a.key = coalesce(c.spec->>'externalApp', c.key))))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which flow runs are meant: made at `since` or later, and before `until`."""
+
+    #: Column -> value; the columns are the caller's own words.
+    columns: Mapping[str, Any]
+    since: datetime | None = None
+    until: datetime | None = None
+    #: Id or key.
+    external_app: str | None = None
 
 
 async def find_flow_run(connection: AsyncConnection[DictRow], run_id: UUID) -> DictRow | None:
-    """Return a flow run that this scope may see."""
+    """Return a flow run that this scope may see, without its output."""
     cursor = await connection.execute(
-        f"SELECT {_RUN} FROM runs WHERE id = %s AND kind = 'flow'",  # noqa: S608 - our own column list
+        f"SELECT {_WHOLE_RUN} FROM runs WHERE id = %s AND kind = 'flow'",  # noqa: S608 - our own column list
         (run_id,),
     )
     return await cursor.fetchone()
 
 
+async def output_of(connection: AsyncConnection[DictRow], run_id: UUID) -> Any:
+    """Return what a flow run came to."""
+    cursor = await connection.execute("SELECT output FROM runs WHERE id = %s", (run_id,))
+    row = await cursor.fetchone()
+    return row["output"] if row is not None else None
+
+
 async def list_flow_runs(
     connection: AsyncConnection[DictRow],
     workspace_id: UUID,
-    narrowed: Mapping[str, Any],
+    wanted: RunFilter,
     *,
+    before: UUID | None = None,
+    limit: int,
+) -> list[DictRow]:
+    """Return the newest flow runs that fit, without what is large; one more than the limit.
+
+    `before` is the id after which a page goes on.
+    """
+    return await _runs(connection, _LISTED_RUN, workspace_id, wanted, before, limit + 1)
+
+
+async def whole_flow_runs(
+    connection: AsyncConnection[DictRow], workspace_id: UUID, wanted: RunFilter, *, limit: int
+) -> list[DictRow]:
+    """Return the newest flow runs that fit, with all that a new run of the same kind needs."""
+    return await _runs(connection, _WHOLE_RUN, workspace_id, wanted, None, limit)
+
+
+async def count_flow_runs(
+    connection: AsyncConnection[DictRow], workspace_id: UUID, wanted: RunFilter
+) -> int:
+    """Return how many flow runs fit."""
+    found = await _runs(
+        connection, "id, count(*) OVER () AS fitting", workspace_id, wanted, None, 1
+    )
+    return int(found[0]["fitting"]) if found else 0
+
+
+async def _runs(
+    connection: AsyncConnection[DictRow],
+    columns: str,
+    workspace_id: UUID,
+    wanted: RunFilter,
     before: UUID | None,
     limit: int,
 ) -> list[DictRow]:
-    """Return the newest flow runs that fit: column -> value; one more than the limit if there are.
-
-    `before` is the id after which a page goes on. The columns are the caller's own words.
-    """
     conditions = ["workspace_id = %(workspace)s", "kind = 'flow'"]
-    values: dict[str, Any] = {"workspace": workspace_id, "limit": limit + 1, "before": before}
-    for column, value in narrowed.items():
-        conditions.append(f"{column} = %({column})s")
-        values[column] = value
-    if before is not None:
-        conditions.append("id < %(before)s")
+    values: dict[str, Any] = {"workspace": workspace_id, "limit": limit, **wanted.columns}
+    conditions += [f"{column} = %({column})s" for column in wanted.columns]
+    if wanted.external_app is not None:
+        conditions.append(_OF_APP)
+        values["app"] = wanted.external_app
+    # By their ids, which tell their moments: the table's parts are told apart by these.
+    bounds = {
+        "since": ("id >= %(since)s", wanted.since and uuid_floor(wanted.since)),
+        "until": ("id < %(until)s", wanted.until and uuid_floor(wanted.until)),
+        "before": ("id < %(before)s", before),
+    }
+    for name, (condition, bound) in bounds.items():
+        if bound is not None:
+            conditions.append(condition)
+            values[name] = bound
     cursor = await connection.execute(
-        f"SELECT {_RUN} FROM runs WHERE {' AND '.join(conditions)}"  # noqa: S608 - column names are ours
+        f"SELECT {columns} FROM runs WHERE {' AND '.join(conditions)}"  # noqa: S608 - column names are ours
         " ORDER BY id DESC LIMIT %(limit)s",
         values,
     )
@@ -68,101 +187,40 @@ async def list_flow_runs(
 
 async def node_counts(
     connection: AsyncConnection[DictRow], run_id: UUID
-) -> dict[str, dict[str, int]]:
-    """Return how many runs each node has had: node key -> status -> number."""
-    cursor = await connection.execute(
-        "SELECT node_key, status, count(*) AS runs FROM node_runs WHERE run_id = %s GROUP BY 1, 2",
-        (run_id,),
-    )
-    counts: dict[str, dict[str, int]] = {}
-    for row in await cursor.fetchall():
-        counts.setdefault(row["node_key"], {})[row["status"]] = row["runs"]
-    return counts
+) -> dict[str, Mapping[str, int]]:
+    """Return how many runs each node has had: node key -> runs, failed, waiting, running, …"""
+    rows = await (await connection.execute(_COUNTS, (run_id,))).fetchall()
+    return {row.pop("node_key"): row for row in rows}
 
 
 async def list_node_runs(
     connection: AsyncConnection[DictRow],
     run_id: UUID,
-    node_key: str | None = None,
+    node_key: str,
     *,
-    node_run: UUID | None = None,
     offset: int = 0,
     limit: int = 100,
 ) -> list[DictRow]:
-    """Return runs of a node, or of all, in the order in which they began."""
-    cursor = await connection.execute(
-        f"SELECT {_NODE} FROM node_runs WHERE run_id = %(run)s"  # noqa: S608 - our own column list
-        " AND (%(node)s::text IS NULL OR node_key = %(node)s)"
-        " AND (%(id)s::uuid IS NULL OR id = %(id)s)"
-        " ORDER BY started_at, item, id LIMIT %(limit)s OFFSET %(offset)s",
-        {"run": run_id, "node": node_key, "id": node_run, "limit": limit, "offset": offset},
-    )
-    return await cursor.fetchall()
+    """Return runs of a node in the order in which they began, without what is large."""
+    values = {"run": run_id, "node": node_key, "limit": limit, "offset": offset}
+    return await (await connection.execute(_PAGE, values)).fetchall()
 
 
-def public_flow_run(
-    row: DictRow, counts: Mapping[str, Mapping[str, int]] | None = None
-) -> dict[str, Any]:
-    """Return a flow run as the API shows it; `counts` are those of `node_counts`."""
-    request = row["request"]
-    shown: dict[str, Any] = {
-        "id": str(row["id"]),
-        "state": row["status"],
-        "flowId": _text(row["element_id"]),
-        # What the same flow is started by again, with its connection and all.
-        "flowInstanceId": request.get("instanceId") or _text(row["element_id"]),
-        "connectionFlowId": request.get("instanceId"),
-        "universalFlowId": _text(row["element_id"]),
-        "flowKey": row["element_key"],
-        "flowRevision": request.get("revision") or row["element_revision"],
-        "startNodeKey": request["startNodeKey"],
-        "launchedBy": request["launchedBy"],
-        "integrationId": _text(row["integration_id"]),
-        "connectionId": _text(row["connection_id"]),
-        "tenantId": str(row["tenant_id"]),
-        "userId": str(row["tenant_id"]),
-        "input": row["input"],
-        "errors": [row["error"]] if row["error"] else [],
-        "meta": row["meta"],
-        "waiting": row["waiting"] if row["status"] == "queued" else None,
-        "repeatOf": request.get("repeatOf"),
-        "resumedFrom": request.get("resumedFrom"),
-        "parentRunId": request.get("parentRunId"),
-        "createdAt": row["created_at"],
-        "startTime": row["started_at"],
-        "endTime": row["finished_at"],
-    }
-    if counts is not None:
-        pinned = orjson.loads(request.get("definition") or "{}").get("nodes", {})
-        shown["nodes"] = {
-            key: {"type": node["type"], "runs": dict(counts.get(key, {}))}
-            for key, node in pinned.items()
-        }
-    return shown
+async def find_node_run(
+    connection: AsyncConnection[DictRow], run_id: UUID, node_key: str, node_run: UUID
+) -> DictRow | None:
+    """Return one run of a node with all that it got and passed on."""
+    values = {"run": run_id, "node": node_key, "id": node_run}
+    return await (await connection.execute(_ONE, values)).fetchone()
 
 
-def public_node_run(row: DictRow, *, ended: bool) -> dict[str, Any]:
-    """Return a node run as the API shows it; in a run that has ended nothing goes on."""
-    status = "stopped" if ended and row["status"] in ("running", "waiting") else row["status"]
-    return {
-        "id": str(row["id"]),
-        "flowRunId": str(row["run_id"]),
-        "nodeKey": row["node_key"],
-        "parentId": _text(row["parent_id"]),
-        "item": row["item"],
-        "status": status,
-        "input": row["input"],
-        "outputs": row["outputs"] or [],
-        "error": row["error"],
-        "logs": row["logs"] or [],
-        "attempt": row["attempt"],
-        "waiting": row["waiting"],
-        "dueAt": row["due_at"],
-        "childFlowRunId": _text(row["child_id"]),
-        "startTime": row["started_at"],
-        "endTime": row["finished_at"],
-    }
-
-
-def _text(value: UUID | None) -> str | None:
-    return str(value) if value is not None else None
+async def downstream_of(
+    connection: AsyncConnection[DictRow], run_id: UUID, node_runs: Sequence[UUID]
+) -> dict[tuple[UUID, int], list[DictRow]]:
+    """Return the node runs that each output went to: (node run, number of the output) -> those."""
+    found: dict[tuple[UUID, int], list[DictRow]] = defaultdict(list)
+    if node_runs:
+        cursor = await connection.execute(_DOWNSTREAM, (run_id, list(node_runs)))
+        for row in await cursor.fetchall():
+            found[row["parent_id"], row["output_number"]].append(row)
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runtime.errors import ConfigurationError
 
-__all__ = ["MAX_DEPTH", "MAX_NODES", "MAX_STRING", "MAX_TEXT", "MAX_WORK", "Budget"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_NODES", "MAX_STRING", "MAX_TEXT", "MAX_WORK", "Budget"]
 
 #: Levels of nesting in a template.
 MAX_DEPTH = 64
@@ -14,6 +14,8 @@ MAX_NODES = 100_000
 MAX_STRING = 10_000_000
 #: Characters in all strings that one evaluation builds.
 MAX_TEXT = 40_000_000
+#: Bytes of variables that the JSONata of one evaluation sees.
+MAX_BYTES = 40_000_000
 #: Elementary comparisons in one evaluation; about a second of one core.
 MAX_WORK = 2_000_000
 
@@ -21,13 +23,14 @@ MAX_WORK = 2_000_000
 class Budget:
     """What is left of the limits for one evaluation; every method raises ConfigurationError."""
 
-    __slots__ = ("_nodes", "_text", "_work")
+    __slots__ = ("_bytes", "_nodes", "_text", "_work")
 
     def __init__(self) -> None:
         """Start with everything left."""
         self._nodes = MAX_NODES
         self._text = MAX_TEXT
         self._work = MAX_WORK
+        self._bytes = MAX_BYTES
 
     def visit(self, nodes: int) -> None:
         """Take the visit of some nodes of the template."""
@@ -42,6 +45,12 @@ class Budget:
             raise _exceeded(f"builds a string of more than {MAX_STRING:,} characters")
         if self._text < 0:
             raise _exceeded(f"builds more than {MAX_TEXT:,} characters in all")
+
+    def read_bytes(self, count: int) -> None:
+        """Take the sending of some bytes of variables to where JSONata is evaluated."""
+        self._bytes -= count
+        if self._bytes < 0:
+            raise _exceeded(f"sends more than {MAX_BYTES:,} bytes to JSONata")
 
     def compare(self, amount: int = 1) -> None:
         """Take some elementary comparisons."""

@@ -11,6 +11,13 @@ from typing import Any, Final
 from runtime.formulas.operators.choice import case, map_value
 from runtime.formulas.operators.lists import iterate, merge_objects
 from runtime.formulas.operators.logic import COMPARISONS, all_of, any_of, evaluate_comparison
+from runtime.formulas.operators.lookups import (
+    data_schema_ref,
+    find_app_record_id,
+    find_external_record_id,
+    jsonata,
+    lookup,
+)
 from runtime.formulas.operators.parts import (
     domain_from_email,
     extract_date,
@@ -24,9 +31,9 @@ from runtime.formulas.operators.text import concat, tpl
 from runtime.formulas.operators.values import first_not_empty, plain, var
 from runtime.formulas.source import Operator
 
-__all__ = ["NOT_OFFERED", "OPERATORS", "formula_name", "is_known_formula"]
+__all__ = ["OPERATORS", "formula_name", "is_known_formula"]
 
-#: The formulas that are offered.
+#: The formulas: all of the contract's.
 OPERATORS: Final[dict[str, Operator]] = {
     "$var": var,
     "$plain": plain,
@@ -48,19 +55,19 @@ OPERATORS: Final[dict[str, Operator]] = {
     "$record": record,
     "$formula": formula,
     "$copy": copy,
+    "$jsonata": jsonata,
+    "$lookup": lookup,
+    "$findExternalRecordId": find_external_record_id,
+    "$findAppRecordId": find_app_record_id,
+    "$dataSchemaRef": data_schema_ref,
 }
-
-#: The contract's formulas that are not offered yet; a template that has one is refused.
-NOT_OFFERED: Final[frozenset[str]] = frozenset(
-    {"$dataSchemaRef", "$findAppRecordId", "$findExternalRecordId", "$jsonata", "$lookup"}
-)
 
 #: A first key that looks like this means a formula; "$", "$1" and "$.a" are plain keys.
 _LOOKS_LIKE_FORMULA: Final = re.compile(r"\$[A-Za-z_]")
 
 
 def formula_name(value: Any) -> str | None:
-    """Return the name of the formula that a value is meant to be, offered or not; else None.
+    """Return the name of the formula that a value is meant to be, known or not; else None.
 
     The first key decides. `$eval` may also come after its operator: PostgreSQL's jsonb puts short
     keys first, and would turn a stored comparison into plain data.
@@ -76,6 +83,5 @@ def formula_name(value: Any) -> str | None:
 
 
 def is_known_formula(value: Any) -> bool:
-    """Return whether a value is one of the contract's formulas, offered or not."""
-    name = formula_name(value)
-    return name in OPERATORS or name in NOT_OFFERED
+    """Return whether a value is one of the contract's formulas."""
+    return formula_name(value) in OPERATORS

@@ -8,6 +8,7 @@ from typing import Any, NoReturn, Protocol
 
 from runtime.errors import ConfigurationError
 from runtime.formulas.limits import Budget
+from runtime.formulas.questions import Notes
 from runtime.formulas.undefined import UNDEFINED, kind_of
 
 __all__ = ["Compiler", "Operator", "Source", "State", "Static", "Step"]
@@ -19,6 +20,16 @@ class State:
 
     variables: Mapping[str, Any]
     budget: Budget
+    #: Where formulas ask what they cannot compute; None where nobody would answer.
+    notes: Notes | None = None
+    #: Of the item of an `$iterate`: the evaluation around it, which `$.parent` shows.
+    outer: State | None = None
+    #: The variables as `$jsonata` sends them, once that was needed.
+    frame: tuple[str, bytes] | None = None
+
+    def inside(self, variables: Mapping[str, Any]) -> State:
+        """Return the evaluation for an item; `variables` say what `$` means there."""
+        return State(variables, self.budget, self.notes, self)
 
 
 #: A tuple, because `dict | list` is built anew at each check: 2 instead of 4 us for a request.
@@ -71,7 +82,10 @@ class Compiler(Protocol):
         """Return the step for what stands there, taken as plain data."""
 
     def names_formula(self, value: Any) -> bool:
-        """Return whether a value is a formula, by its first key; also one that is not offered."""
+        """Return whether a value is a formula, by its first key; also one that is not known."""
+
+    def note_asking(self, argument: Source) -> None:
+        """Note that a formula has to look something up."""
 
 
 @dataclass(frozen=True, slots=True)

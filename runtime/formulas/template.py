@@ -7,7 +7,7 @@ and an object or list that loses all of them becomes undefined itself; `{}`, `[]
 Results are the caller's own, except what `$var` gives: that is the variables' value itself.
 
 Two things differ from the published evaluator, which fails silently: a formula that does not
-exist, is not offered, or is written wrongly is an error with its place (there: plain data or
+exist, or is written wrongly, is an error with its place (there: plain data or
 nothing), found by `check`; and text that would be `[object Object]` is an error when it is built.
 To send a key such as "$top" that looks like a formula, put another key before it or use `$plain`.
 """
@@ -20,7 +20,8 @@ from typing import Any, cast
 from runtime.errors import ConfigurationError
 from runtime.formulas.limits import MAX_DEPTH, MAX_NODES, Budget
 from runtime.formulas.operators.structure import copied
-from runtime.formulas.registry import NOT_OFFERED, OPERATORS, formula_name
+from runtime.formulas.questions import noting
+from runtime.formulas.registry import OPERATORS, formula_name
 from runtime.formulas.source import Source, State, Static, Step
 from runtime.formulas.undefined import UNDEFINED
 
@@ -38,9 +39,18 @@ def evaluate(template: Any, variables: Mapping[str, Any]) -> Any:
     return compile_template(template).evaluate(variables)
 
 
-def check(template: Any) -> None:
-    """Raise ConfigurationError with data {path, operator, found} if a template cannot work."""
-    compile_template(template)
+def check(template: Any, *, may_ask: bool = True) -> None:
+    """Raise ConfigurationError with data {path, operator, found} if a template cannot work.
+
+    Without `may_ask` it cannot if a formula in it has to look something up.
+    """
+    compiler = _Compiler()
+    Source(template, compiler).compile()
+    if compiler.asking is not None and not may_ask:
+        name = str(compiler.asking.operator)
+        compiler.asking.refuse(
+            f"{name} has to look something up, which is not done here.", found=name
+        )
 
 
 def compile_template(template: Any) -> Compiled:
@@ -75,7 +85,7 @@ class Compiled:
         if isinstance(step, Static):
             return step.copy()
         budget = Budget()
-        result = step(State(variables, budget))
+        result = step(State(variables, budget, noting()))
         return copied(result, budget) if self._has_copies else result
 
 
@@ -84,6 +94,7 @@ class _Compiler:
 
     def __init__(self) -> None:
         self.has_copies = False
+        self.asking: Source | None = None
         self._nodes = 0
 
     def compile(self, source: Source) -> Step:
@@ -115,18 +126,19 @@ class _Compiler:
     def names_formula(self, value: Any) -> bool:
         return formula_name(value) is not None
 
+    def note_asking(self, argument: Source) -> None:
+        self.asking = self.asking or argument
+
     def _formula(self, source: Source, name: str) -> Step:
         operator = OPERATORS.get(name)
         if operator is not None:
             self.has_copies = self.has_copies or name == "$copy"
             return operator(source.inside(name))
         shown = name[:100]
-        if name in NOT_OFFERED:
-            message = f"{shown} is not offered"
-        else:
-            message = f"{shown} is not a formula; known: {', '.join(sorted(OPERATORS))}"
+        known = ", ".join(sorted(OPERATORS))
         raise ConfigurationError(
-            f"{message}. Found at {source.path or 'the top'}; as plain data it goes into $plain.",
+            f"{shown} is not a formula; known: {known}. Found at {source.path or 'the top'}; as"
+            " plain data it goes into $plain.",
             data={"path": source.path, "operator": shown, "found": shown},
         )
 

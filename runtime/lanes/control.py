@@ -10,7 +10,7 @@ from runtime.lanes.messages import Thirsty
 from runtime.lanes.operations import HEAD
 from runtime.lanes.script import Operation, Script
 
-__all__ = ["cap_version", "filled", "recount", "set_caps", "spill", "thirsty"]
+__all__ = ["cap_version", "charge", "filled", "recount", "set_caps", "spill", "thirsty"]
 
 _MANAGE = Script("caps", "stopped", "head", "holding", "manage")
 
@@ -18,10 +18,11 @@ _MANAGE = Script("caps", "stopped", "head", "holding", "manage")
 def set_caps(caps: Mapping[str, int], version: str) -> Operation[None]:
     """Make these the caps: how many messages may be held at once, over all queues, under a name.
 
-    Names are `workspace:<ws>`, `tenant:<ws>/<tenant>`, `connection:<id>`, `element:<ws>/<id>`, and
-    `tenants@<ws>`, `connections@<ws>`, `elements@<ws>` for those of a workspace that have no cap of
-    their own. A limit of 2**31 or more is none. What a raised or removed cap held back goes on at
-    once; what a lowered one has let begin ends as it would have.
+    Names are `workspace:<ws>`, `tenant:<ws>/<tenant>`, `connection:<id>`, `flow:<connection>`,
+    `element:<ws>/<id>`, and `tenants@<ws>`, `connections@<ws>`, `flows@<ws>`, `elements@<ws>` for
+    those of a workspace that have no cap of their own. A limit of 2**31 or more is none. What a
+    raised or removed cap held back goes on at once; what a lowered one has let begin ends as it
+    would have.
     """
     arguments: list[str | int] = ["set_caps", version]
     for name, limit in caps.items():
@@ -42,6 +43,11 @@ def recount() -> Operation[None]:
 def spill(workspace: str, tenant: str, priority: int, *, head: int = HEAD) -> Operation[None]:
     """Say that something of this priority waits in PostgreSQL for the tenant's lane."""
     return Operation(_MANAGE, ["spill", workspace, tenant, priority, head], _nothing)
+
+
+def charge(workspace: str, tenant: str, seconds: float) -> Operation[None]:
+    """Charge a tenant's lane for work that went on beside that of a message."""
+    return Operation(_MANAGE, ["charge", workspace, tenant, seconds], _nothing)
 
 
 def thirsty(limit: int) -> Operation[list[Thirsty]]:

@@ -7,7 +7,7 @@ All times are PostgreSQL's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
@@ -79,7 +79,8 @@ async def claim_runs(
     ids = [ticket.run_id for ticket in tickets]
     scope = Scope.worker(ticket.owner for ticket in tickets)
     (rows,) = await database.ask(scope, Query(_CLAIM, {**among(ids), "lease": lease}))
-    answers: dict[UUID, Claim | Refusal] = {row["id"]: _claim(row) for row in rows}
+    owners = {ticket.owner: ticket.owner for ticket in tickets}
+    answers: dict[UUID, Claim | Refusal] = {row["id"]: _claim(row, owners) for row in rows}
     if missing := [run_id for run_id in ids if run_id not in answers]:
         (found,) = await database.ask(scope, Query(_REFUSALS, (missing,)))
         answers.update({row["id"]: _refusal(row) for row in found})
@@ -90,9 +91,9 @@ async def claim_runs(
     return given
 
 
-def _claim(row: DictRow) -> Claim:
+def _claim(row: DictRow, owners: Mapping[Owner, Owner]) -> Claim:
     owner = Owner(row.pop("workspace_id"), row.pop("tenant_id"))
-    return Claim(run_id=row.pop("id"), owner=owner, **row)
+    return Claim(run_id=row.pop("id"), owner=owners.get(owner, owner), **row)
 
 
 def _given(ticket: Ticket, answers: dict[UUID, Claim | Refusal], lease: float) -> Claim | Refusal:

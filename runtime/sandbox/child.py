@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from runtime.sandbox.confine import die_with_parent, limit, seal
 from runtime.sandbox.engine import Engine, Message
+from runtime.sandbox.expressions import answers
 from runtime.sandbox.frames import Broken, receive, send
 from runtime.sandbox.limits import Limits
 
@@ -42,7 +43,7 @@ class Child:
             return
         send(_WORKER, "H", b"")
         try:
-            _serve(engine)
+            _serve(engine, self._limits)
         except Broken:  # nobody waits any more
             return
 
@@ -58,8 +59,11 @@ class Child:
         return fault
 
 
-def _serve(engine: Engine) -> None:
-    _, code = receive(_WORKER)
+def _serve(engine: Engine, limits: Limits) -> None:
+    kind, code = receive(_WORKER)
+    if kind == "J":
+        send(_WORKER, "R", answers(code.decode(), limits.output))
+        return
     _, cpu = receive(_WORKER)
     _, given = receive(_WORKER)
     if _is_over(engine.start(code.decode(), given.decode(), float(cpu))):

@@ -121,6 +121,18 @@ class Conversation:
             for call in self._calls.values():
                 call.cancel()
 
+    async def evaluate(self, batch: bytes, count: int) -> list[dict[str, Any]]:
+        """Return the results of so many JSONata expressions; raises Broken if the process dies."""
+        self._write("J", batch)
+        await self.writer.drain()
+        kind, payload = await read(self.reader, 2 * self.limits.output + _ROOM)
+        results = _parsed(payload) if kind == "R" else None
+        if not isinstance(results, list) or len(results) != count:
+            raise Broken("results that are none")
+        if not all(isinstance(each, dict) for each in results):
+            raise Broken("a result that is none")
+        return results
+
     def _begin(self, code: Code) -> None:
         self._write("X", code.text.encode(errors="replace"))
         self._write("X", repr(code.cpu).encode())

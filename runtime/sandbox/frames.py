@@ -1,6 +1,7 @@
 """How a worker and a run's process talk: messages of a length, a kind and JSON.
 
-To the child: `X` the code to run, `A` its arguments, `G` the answer to a call. From the child: `H`
+To the child: `X` the code to run, `A` its arguments, `G` the answer to a call; or `J`, expressions
+in JSONata and what they see. From the child: `H`
 it is shut in and ready, `F` it is not and will not run anything, `L` a line of the log, `C` a call
 to the outside, `R` the result, `E` why there is none. The worker trusts nothing that it reads here.
 """

@@ -8,13 +8,20 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Hashable, Mapping
+from collections.abc import AsyncIterator, Hashable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
-from runtime.errors import ConfigurationError, CustomCodeError, ServiceUnavailableError
+from runtime.errors import (
+    ConfigurationError,
+    CustomCodeError,
+    RunTimedOutError,
+    ServiceUnavailableError,
+)
+from runtime.sandbox.batch import Batch
 from runtime.sandbox.conversation import Client, Code, Conversation
 from runtime.sandbox.faults import crash
 from runtime.sandbox.frames import ORDER, REPORT, Broken
@@ -31,6 +38,8 @@ _WARM = 2
 #: Seconds for the nursery to start, and for it to say how a child has ended.
 _START, _REPORT = 10.0, 0.3
 _OUR_KILL = 9
+#: By how much the wall clock may run ahead of processor time before expressions are given up.
+_PATIENCE = 2.0
 #: What the nursery runs. Isolated from its surroundings, it has to be told where its modules are.
 _PROGRAM = """
 import sys
@@ -81,6 +90,31 @@ class Sandbox:
         """
         _refuse_too_long(text)
         code = Code(text, given, min(self._limits.cpu, 0.9 * timeout))
+        async with self._talk(tenant, clients, log) as talk:
+            return await talk.run(code)
+
+    async def evaluate(self, batch: Batch, *, tenant: Hashable) -> list[dict[str, Any]]:
+        """Return what JSONata expressions come to: `{value}`, `{}` or `{error}` of each, in order.
+
+        All of them have the processor time of one run of code. Raises CustomCodeError if that or
+        the memory was not enough, RunTimedOutError if it took long, and ConfigurationError where
+        code must not be run.
+        """
+        seconds = self._limits.cpu
+        try:
+            async with asyncio.timeout(_PATIENCE * seconds + _START):
+                async with self._talk(tenant, {}, []) as talk:
+                    return await talk.evaluate(batch.dump(seconds), batch.count)
+        except TimeoutError:
+            raise RunTimedOutError(
+                f"The JSONata expressions took longer than their {seconds:g} s."
+            ) from None
+
+    @asynccontextmanager
+    async def _talk(
+        self, tenant: Hashable, clients: Mapping[str, Client], log: list[dict[str, Any]]
+    ) -> AsyncIterator[Conversation]:
+        """Hold the conversation with a process of one's own, which ends with it."""
         async with self._turns.turn(tenant):
             child = await self._child()
             try:
@@ -88,7 +122,7 @@ class Sandbox:
                 try:
                     talk = Conversation(reader, writer, self._limits, clients, log)
                     await self._refuse_unsafe(talk)
-                    return await talk.run(code)
+                    yield talk
                 finally:
                     writer.transport.abort()
             except Broken as broken:

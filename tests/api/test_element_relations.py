@@ -84,7 +84,7 @@ async def test_dependencies_are_what_an_element_names(platform, workspace, crm, 
         {"type": "action", "key": "absent", "id": None, "isMissing": True},
     ]
     seen = await _good(manager.post("/flows/sync/refresh"))
-    assert seen["state"] == "SETUP_FAILED"
+    assert seen["state"] == "CONFIGURATION_ERROR"
     assert "absent" in seen["errors"][0]["message"]
     (connector,) = (await _good(manager.get("/integration/dependencies?key=crm")))["items"]
     assert (connector["type"], connector["key"]) == ("connector", "crm")

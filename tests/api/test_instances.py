@@ -116,7 +116,10 @@ async def test_an_instance_follows_its_parent_until_it_differs(acme, manager, sh
 async def test_parts_of_a_flow_are_reset(acme, shop):
     """Reset takes back the name, or some nodes, and leaves the rest."""
     query = f"flowKey=sync&connectionId={shop['acme']}"
-    added = {"late": {"type": "transform-data", "config": {"output": 1}}}
+    added = {
+        "start": {"links": [{"key": "shape"}, {"key": "late"}]},
+        "late": {"type": "transform-data", "config": {"output": 1}},
+    }
     changed = {"name": "Ours", "nodes": {"shape": {"name": "Mine"}, **added}}
     made = await _good(acme.patch(f"/flow-instance?{query}", json=changed))
     reset = f"/flow-instances/{made['id']}/reset"

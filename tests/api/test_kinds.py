@@ -29,7 +29,7 @@ KINDS = {
     ),
     "data-link-tables": ({}, {"description": "Contacts."}),
     "packages": (
-        {"elements": [{"type": "action", "key": "list-deals"}]},
+        {"elements": [{"type": "data-link-table", "key": "deals", "element": {}}]},
         {"description": "Deals."},
     ),
 }
@@ -97,7 +97,7 @@ async def test_tenants_adapt_their_own(plural, manager, acme, globex):
         (
             "flows",
             {"nodes": {"a": {"type": "filter", "links": [{"key": "b"}]}}},
-            "",
+            "/nodes/a/links/0",
             "leads to 'b', which is no node",
         ),
         (
@@ -111,7 +111,7 @@ async def test_tenants_adapt_their_own(plural, manager, acme, globex):
                     "d": {"type": "filter"},
                 }
             },
-            "",
+            "/nodes/",
             "in a circle",
         ),
         (
@@ -122,8 +122,8 @@ async def test_tenants_adapt_their_own(plural, manager, acme, globex):
                     "t": {"type": "api-trigger"},
                 }
             },
-            "",
-            "leads to the trigger 't'",
+            "/nodes/a/links/0",
+            "a trigger follows nothing",
         ),
         (
             "flows",

@@ -176,14 +176,14 @@ async def _drained(database: Database, since: float) -> float:
 
 async def _judge(seed: int, ground: _Ground, nemesis: Nemesis, drained: float) -> Outcome:
     field = ground.field
-    runs = await field.database.rows("SELECT * FROM runs WHERE kind = 'action'")
+    runs = await field.database.rows("SELECT * FROM runs WHERE kind IN ('action', 'flow')")
     evidence = Evidence(
         history=ground.load.history,
         hits=ground.ledger.hits,
         runs={str(run["id"]): run for run in runs},
         records=await field.database.rows(
             "SELECT a.run_id, a.status FROM activity_records AS a JOIN runs AS r ON r.id = a.run_id"
-            " WHERE r.kind = 'action' AND a.tag LIKE 'action:run:%%'"
+            " WHERE r.kind IN ('action', 'flow') AND a.tag LIKE '%%:run:%%'"
         ),
         moves=await field.database.rows("SELECT * FROM chaos_moves ORDER BY at"),
     )

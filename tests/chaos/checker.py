@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.chaos.ledger import Hit
 from tests.chaos.load import Operation
+from tests.chaos.scene import FLOW_CALLS
 from tests.chaos.verdict import Verdict
 
 __all__ = ["Evidence", "judge_runs"]
@@ -112,7 +113,7 @@ def _effects(evidence: Evidence) -> list[Verdict]:
     """Judge what the outside app saw. A call that it turned away with 429 did nothing."""
     hits = evidence.by_operation()
     operations = {each.id: each for each in evidence.history}
-    twice, keys, foreign, silent = [], [], [], []
+    twice, keys, foreign, silent, steps = [], [], [], [], []
     for operation in evidence.history:
         all_hits = hits.get(operation.id, ())
         effects = [hit for hit in all_hits if hit.status != 429]
@@ -123,6 +124,10 @@ def _effects(evidence: Evidence) -> list[Verdict]:
         if any(hit.credential != operation.tenant.credential for hit in all_hits):
             foreign.append(operation.id)
         run = evidence.runs.get(operation.run_id or "")
+        sent = {hit.key for hit in all_hits}
+        is_done = run is not None and run["status"] == "completed"
+        if operation.action.is_flow and not is_done <= len(sent) / FLOW_CALLS <= 1:
+            steps.append(f"{operation.id} run {operation.run_id}: keys {sorted(map(str, sent))}")
         done = any(hit.status < 400 for hit in all_hits)
         calls_out = operation.action.method is not None
         if run is not None and run["status"] == "completed" and calls_out and not done:
@@ -131,6 +136,7 @@ def _effects(evidence: Evidence) -> list[Verdict]:
     return [
         count("I3", "calls made twice that may be made once only", twice),
         count("I4", "operations with more than one key, or a wrong one", keys),
+        count("I4", "flows with a key too many, or one too few at their end", steps),
         count("I5", "runs completed whose call never arrived", silent),
         count("I9", "calls with another tenant's credential", foreign),
         count("I12", "calls that nobody asked for", (o for o in strangers if o != "me")),

@@ -23,6 +23,7 @@ from tests.samples import add_element, add_function
 
 __all__ = [
     "ACTIONS",
+    "FLOW_CALLS",
     "LIMIT",
     "WINDOW",
     "Action",
@@ -48,6 +49,8 @@ class Action:
     #: Whether it sends the run's id as an idempotency key.
     sends_key: bool = False
     weight: int = 1
+    #: Whether it is a flow, of `FLOW_CALLS` nodes that send keys of their own.
+    is_flow: bool = False
 
 
 ACTIONS = (
@@ -56,7 +59,10 @@ ACTIONS = (
     Action("keyed", "POST", is_repeatable=True, sends_key=True, weight=4),
     Action("once", "POST", is_repeatable=False, weight=4),
     Action("echo", None, is_repeatable=True, weight=2),
+    Action("steps", "POST", is_repeatable=True, weight=2, is_flow=True),
 )
+#: Calls of a flow: one after the other, and one for each of two items.
+FLOW_CALLS = 3
 
 
 @dataclass(frozen=True)
@@ -170,6 +176,9 @@ async def make_scene(settings: Settings, root: RootKey, database: Database, ledg
     return Scene(database, tenants, managers)
 
 
+_ASKED = {name: {"$var": f"$.trigger.{name}"} for name in ("path", "seconds", "operation")}
+
+
 async def _define(database: Database, workspace: UUID, ledger: int) -> None:
     connector = {
         "key": "ledger",
@@ -183,6 +192,9 @@ async def _define(database: Database, workspace: UUID, ledger: int) -> None:
         database, workspace, "integration", "ledger", {"connectorKey": "ledger", "name": "Ledger"}
     )
     for action in ACTIONS:
+        if action.is_flow:
+            await add_element(database, workspace, "flow", action.key, {"nodes": _steps()})
+            continue
         if action.method is None:
             await add_function(database, workspace, action.key, safeToRepeat=True)
             continue
@@ -197,6 +209,20 @@ async def _define(database: Database, workspace: UUID, ledger: int) -> None:
         if action.sends_key:
             spec["idempotency"] = {}
         await add_element(database, workspace, "action", action.key, spec, app="ledger")
+
+
+def _steps() -> dict[str, Any]:
+    call = {"type": "run-action", "config": {"action": {"key": "keyed"}, "input": _ASKED}}
+    passed = {"type": "transform-data", "config": {"output": {"$var": "$.trigger"}}}
+    each = {"items": [1, 2], "rootNodeKey": "call"}
+    return {
+        "start": {"type": "api-trigger", "links": [{"key": "first"}]},
+        "first": {**call, "links": [{"key": "between"}]},
+        "between": {**passed, "links": [{"key": "each"}]},
+        "each": {"type": "for-each-v2", "config": each, "links": [{"key": "last"}]},
+        "call": call,
+        "last": passed,
+    }
 
 
 async def connect_tenants(scene: Scene, api: str) -> None:

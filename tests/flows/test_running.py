@@ -191,7 +191,8 @@ async def test_node_runs_are_on_record(flows):
     run = await flows.start({"start": START, "a": step({"n": 1})}, 5)
     await flows.ended(run)
     (ran,) = await flows.runs(run, "a")
-    assert (ran["status"], ran["input"], ran["outputs"]) == ("completed", 5, [{"n": 1}])
+    assert (ran["status"], ran["input"]) == ("completed", 5)
+    assert [output["data"] for output in ran["outputs"]] == [{"n": 1}]
     path = f"/flow-runs/{run}/nodes/a"
     assert (await flows.tenant.get(f"{path}/runs/{ran['id']}")).json() == ran
     listed = (await flows.tenant.get(f"{path}/runs/cursor=0")).json()
@@ -283,3 +284,52 @@ async def test_bad_bodies_are_refused(flows, body):
     answer = await flows.tenant.post("/flow-runs", json=body)
     assert answer.status_code == 400
     assert answer.json()["message"]
+
+
+async def _nested(flows) -> tuple[str, str]:
+    """Start a flow that runs a flow that waits for a day; return both runs."""
+    inner = await flows.make({"start": START, "a": {"type": "wait", "config": {"days": 1}}})
+    middle = await flows.make(
+        {"start": START, "a": {"type": "run-flow", "config": {"flowKey": inner}}}
+    )
+    outer = {
+        "start": {"type": "api-trigger", "links": [{"key": "a"}, {"key": "b"}]},
+        "a": {"type": "run-flow", "config": {"flowKey": middle}},
+        "b": {"type": "wait-for-event", "config": {"event": "go"}, "links": [{"key": "c"}]},
+        "c": {"type": "run-python", "config": {"function": "fail"}},
+    }
+    run = await flows.start(outer)
+    between = (await flows.waiting(run, "a"))["childFlowRunId"]
+    innermost = (await flows.waiting(between, "a"))["childFlowRunId"]
+    await flows.waiting(innermost, "a")
+    return run, innermost
+
+
+async def test_what_a_flow_runs_is_stopped_with_it(flows):
+    """Stopping a flow stops the flows that it runs, however deep."""
+    run, innermost = await _nested(flows)
+    stopped = await flows.tenant.post(f"/flow-runs/{run}/stop")
+    assert stopped.json()["state"] == "stopped"
+    await flows.ended(innermost, "stopped")
+
+
+async def test_what_a_failed_flow_runs_is_stopped(flows):
+    """A flow that fails on one branch leaves no flow behind that it ran on another."""
+    run, innermost = await _nested(flows)
+    await flows.tenant.post(f"/flow-runs/{run}/events", json={"event": "go"})
+    await flows.ended(run, "failed")
+    await flows.ended(innermost, "stopped")
+
+
+async def test_a_failed_flow_fails_its_node(flows):
+    """The node that ran a flow fails with it and says why; with `onError` the outer one goes on."""
+    inner = await flows.make(
+        {"start": START, "a": {"type": "run-python", "config": {"function": "fail"}}}
+    )
+    nodes = {"start": START, "a": {"type": "run-flow", "config": {"flowKey": inner}}}
+    ended = await flows.ended(await flows.start(nodes), "failed")
+    cause = ended["errors"][0]["data"]["cause"]
+    assert cause["data"]["cause"]["data"]["nodeKey"] == "a"
+    caught = {"key": "b", "filter": {"$var": "$.output.error"}}
+    nodes["a"] |= {"onError": "continue", "links": [caught]}
+    assert await flows.output({**nodes, "b": step("caught")}) == "caught"

@@ -24,7 +24,7 @@ async def test_a_node_records_no_secret(platform, workspace, flows, acme, crm):
     run = await flows.start({"start": START, "a": node}, connectionId=connection)
     ended = await flows.ended(run, "failed")
     (ran,) = await flows.runs(run, "a")
-    assert "x-api-key" in ran["error"]["message"]
+    assert "x-api-key" in ran["errors"][0]["message"]
     assert "x-api-key" in ran["logs"][0]["message"]
     stored = await platform.rows("SELECT * FROM node_runs WHERE run_id = %s", run)
     stored += await platform.rows("SELECT error FROM runs WHERE id = %s", run)

@@ -133,6 +133,14 @@ ASKS: dict[str, list[Ask]] = {
     ],
     "POST /flow-runs/repeat": [Ask("/flow-runs/repeat", {"ids": ["{flow_run}"]}, lists=True)],
     "GET /flow-runs/{run_id}": [Ask("/flow-runs/{flow_run}")],
+    "GET /flow-runs/{run_id}/graph": [
+        Ask("/flow-runs/{flow_run}/graph"),
+        Ask("/flow-runs/{flow_run}/graph?format=svg"),
+    ],
+    "GET /flows/{selector}/graph": [
+        Ask("/flows/{flow}/graph"),
+        Ask("/flows/{flow}/graph?format=mermaid"),
+    ],
     "GET /flow-runs/{run_id}/output": [Ask("/flow-runs/{flow_run}/output")],
     "GET /flow-runs/{run_id}/nodes/{node_key}/runs": [Ask(f"{_START}/runs")],
     "GET /flow-runs/{run_id}/nodes/{node_key}/runs/{node_run}": [
@@ -340,6 +348,21 @@ SPECS: dict[str, dict[str, Any]] = {
     "data-link-table": {},
     "package": {"elements": [{"type": "action", "key": "echo"}]},
     "screen": {"type": "integration", "blocks": [{"type": "action", "key": "echo"}]},
+}
+for _plural, _thing in (("connectors", "{connector}"), ("packages", "{package}")):
+    _versions = f"/{_plural}/{_thing}/versions"
+    ASKS |= {
+        f"GET /{_plural}/{{selector}}/versions": [Ask(_versions)],
+        f"POST /{_plural}/{{selector}}/versions": [Ask(_versions, {"version": "1.0.0"})],
+        f"GET /{_plural}/{{selector}}/versions/{{version}}": [Ask(f"{_versions}/latest")],
+        f"DELETE /{_plural}/{{selector}}/versions/{{version}}": [Ask(f"{_versions}/1.0.0")],
+    }
+ASKS |= {
+    "POST /packages/{selector}/apply": [
+        Ask("/packages/{package}/apply", {}),
+        Ask("/packages/{package}/apply?dryRun=true", {"integrationKey": "{integration}"}),
+    ],
+    "GET /packages/{selector}/export": [Ask("/packages/{package}/export")],
 }
 
 

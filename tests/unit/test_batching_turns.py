@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from runtime import batching
 from runtime.batching import Batcher
+from tests.waiting import eventually
 
 
 class Recorded:
@@ -65,3 +67,62 @@ async def test_a_cancelled_item_is_left_out():
     recorded.go.set()
     await asyncio.gather(*tasks, *rest)
     assert recorded.batches[1:] == [["b0", "c0"]]
+
+
+async def test_what_comes_while_a_batch_is_under_way_is_collected(monkeypatch):
+    """Two small batches at once would cost twice as much as one."""
+    monkeypatch.setattr(batching, "_LONG", 60.0)
+    recorded = Recorded()
+    batcher = Batcher(recorded.flush, largest=4, parallel=2)
+    tasks = await _submitted(batcher, ["first"])
+    for item in ("a", "b"):
+        tasks += await _submitted(batcher, [item])
+    await _turns()
+    assert recorded.batches == [["first"]]
+    recorded.go.set()
+    await asyncio.gather(*tasks)
+    assert recorded.batches == [["first"], ["a", "b"]]
+
+
+async def test_who_has_no_part_in_a_crowded_batch_does_not_wait_for_it(monkeypatch):
+    """The crowd itself waits; the two others share a batch beside it."""
+    monkeypatch.setattr(batching, "_LONG", 60.0)
+    recorded = Recorded()
+    batcher = Batcher(recorded.flush, largest=8, parallel=2, whose=lambda item: item[0])
+    crowd = [f"a{number}" for number in range(6)]
+    tasks = await _submitted(batcher, crowd)
+    tasks += await _submitted(batcher, ["a6", "g0", "h0"])
+    await _turns()
+    assert recorded.batches == [crowd, ["g0", "h0"]]
+    recorded.go.set()
+    await asyncio.gather(*tasks)
+    assert recorded.batches[2:] == [["a6"]]
+
+
+async def test_a_batch_that_takes_long_does_not_keep_the_next_one():
+    """It may wait for a lock that has nothing to do with the others."""
+    recorded = Recorded()
+    batcher = Batcher(recorded.flush, largest=4, parallel=2)
+    tasks = await _submitted(batcher, ["first"])
+    tasks += await _submitted(batcher, ["a", "b"])
+    await eventually(lambda: len(recorded.batches) == 2)
+    assert recorded.batches == [["first"], ["a", "b"]]
+    recorded.go.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_full_batches_go_side_by_side(monkeypatch):
+    """Nothing more would fit into the first one."""
+    monkeypatch.setattr(batching, "_LONG", 60.0)
+    recorded = Recorded()
+    batcher = Batcher(recorded.flush, largest=2, parallel=2)
+    tasks = await _submitted(batcher, ["a", "b", "c", "d"])
+    await _turns()
+    assert recorded.batches == [["a", "b"], ["c", "d"]]
+    recorded.go.set()
+    await asyncio.gather(*tasks)
+
+
+async def _turns():
+    for _ in range(10):
+        await asyncio.sleep(0)

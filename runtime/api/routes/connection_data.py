@@ -211,7 +211,13 @@ def _output_of(request: Request, row: DictRow) -> Response:
 async def _of_connection(services: Services, caller: Caller, selector: str) -> ConnectorDefinition:
     async with services.database.transaction(caller.scope) as database:
         row = await find_connection(database, caller.scope, selector)
-        return await load_connector(database, caller.workspace_id, row["connector_key"])
+        return await load_connector(
+            database,
+            caller.workspace_id,
+            row["connector_key"],
+            version=row["connector_version"],
+            tenant_id=row["tenant_id"],
+        )
 
 
 async def _of_integration(services: Services, caller: Caller, selector: str) -> ConnectorDefinition:
@@ -219,7 +225,13 @@ async def _of_integration(services: Services, caller: Caller, selector: str) -> 
         row = await integration_by_key(database, caller.workspace_id, selector)
         if row is None:
             raise NotFoundError(f"There is no integration {selector[:100]!r}.")
-        return await load_connector(database, caller.workspace_id, row.spec["connectorKey"])
+        return await load_connector(
+            database,
+            caller.workspace_id,
+            row.spec["connectorKey"],
+            version=row.spec.get("connectorVersion"),
+            tenant_id=caller.tenant_id,
+        )
 
 
 async def run_inline(

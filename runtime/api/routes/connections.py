@@ -89,7 +89,11 @@ async def post_connection(
         if integration is None:
             raise NotFoundError(f"There is no integration {selector[:100]!r}.")
         definition = await load_connector(
-            database, owner.workspace_id, integration.spec["connectorKey"]
+            database,
+            owner.workspace_id,
+            integration.spec["connectorKey"],
+            version=integration.spec.get("connectorVersion"),
+            tenant_id=owner.tenant_id,
         )
         new = {
             "integration_id": integration.id,
@@ -137,7 +141,13 @@ async def change_connection(
         owner = Owner(row["workspace_id"], row["tenant_id"])
         await patch_connection(database, row["id"], changes, revision=revision)
         if credentials is not None:
-            definition = await load_connector(database, owner.workspace_id, row["connector_key"])
+            definition = await load_connector(
+                database,
+                owner.workspace_id,
+                row["connector_key"],
+                version=row["connector_version"],
+                tenant_id=owner.tenant_id,
+            )
             await replace_credentials(
                 database,
                 services.vault,

@@ -116,16 +116,7 @@ class RelationRoutes:
         """Look at the element and at what it needs anew; `state` and `errors` say what is wrong."""
         async with services.database.session(caller.scope) as session:
             located = await self._located(session, request, caller)
-            record = await record_of(session, caller, located)
-            needed = await dependencies_of(session, located)
-        missing = [each for each in needed if each["isMissing"]]
-        if missing and record["state"] == "READY":
-            faults = [
-                {"path": "/", "message": f"there is no {each['type']} {each['key']!r}"}
-                for each in missing
-            ]
-            record = {**record, "state": "SETUP_FAILED", "errors": faults}
-        return answer(record)
+            return answer(await record_of(session, caller, located))
 
     def register(self, router: APIRouter) -> None:
         """Add the routes of this kind."""

@@ -1,4 +1,4 @@
-"""Running flows: start, look at, stop, repeat, resume, fork, and give what a node waits for."""
+"""Running flows: start, look at, stop, and give what a node waits for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
+from psycopg.rows import DictRow
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
@@ -14,27 +15,25 @@ from runtime.actions.target import Selection
 from runtime.api.answers import JsonAnswer
 from runtime.api.body import json_object
 from runtime.api.caller import AnyCaller, Caller, TenantCaller
+from runtime.api.flow_run_rows import Listed, flow_run_of, run_filter, show
 from runtime.api.paging import Pager
 from runtime.api.routes.runs import stop_and_show
 from runtime.api.running import idempotency_key
 from runtime.api.selectors import id_in_path, instance_of, query_of
 from runtime.api.services import Services, services_of
-from runtime.config.store import element_by_id
 from runtime.errors import BadRequestError, NotFoundError
-from runtime.flows.again import copy_results, forked, keepable, repeated
 from runtime.flows.read import (
-    find_flow_run,
+    downstream_of,
+    find_node_run,
     list_flow_runs,
     list_node_runs,
-    node_counts,
-    public_flow_run,
-    public_node_run,
+    output_of,
 )
+from runtime.flows.shown import Downstream, public_flow_run, public_node_run, public_outputs
 from runtime.flows.signals import decide, deliver
 from runtime.flows.wake import send_woken
-from runtime.runs.states import TERMINAL, NewRun
+from runtime.runs.states import TERMINAL
 from runtime.submission import RunRequest
-from runtime.tenancy import Owner
 from runtime.validation import parse
 
 __all__ = ["router"]
@@ -42,19 +41,6 @@ __all__ = ["router"]
 router = APIRouter(tags=["flow runs"])
 
 ServicesHere = Annotated[Services, Depends(services_of)]
-
-#: What narrows a list -> the column.
-_FILTERS = {
-    "flow_id": "element_id",
-    "universal_flow_id": "element_id",
-    "integration_flow_id": "element_id",
-    "flow_key": "element_key",
-    "tenant_id": "tenant_id",
-    "user_id": "tenant_id",
-    "state": "status",
-    "integration_id": "integration_id",
-    "connection_id": "connection_id",
-}
 
 
 class _Body(BaseModel):
@@ -80,13 +66,6 @@ class _Start(_Body):
     queue: Literal["default", "bulk", "sync"] = "default"
 
 
-class _Fork(_Body):
-    """From which node run a new run goes on, and with which input in its place."""
-
-    node_run_id: UUID
-    input: Any = None
-
-
 class _Event(_Body):
     """What happened, for the nodes that wait for it."""
 
@@ -99,33 +78,6 @@ class _Decision(_Body):
 
     comment: str | None = Field(default=None, max_length=10_000)
     data: Any = None
-
-
-class _Repeats(_Body):
-    """Which ended runs are run again: the ones named, or those that fit."""
-
-    ids: list[UUID] | None = Field(default=None, max_length=1000)
-    flow_key: str | None = None
-    state: Literal["completed", "failed", "stopped"] = "failed"
-    resume: bool = False
-    limit: int = Field(default=100, ge=1, le=1000)
-
-
-class _Listed(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel)
-
-    flow_id: UUID | None = None
-    universal_flow_id: UUID | None = None
-    integration_flow_id: UUID | None = None
-    connection_flow_id: UUID | None = None
-    flow_key: str | None = None
-    tenant_id: UUID | None = None
-    user_id: UUID | None = None
-    state: str | None = None
-    integration_id: UUID | None = None
-    connection_id: UUID | None = None
-    limit: int = Field(default=50, ge=1, le=1000)
-    cursor: str | None = None
 
 
 @router.post("/flow-runs")
@@ -179,34 +131,21 @@ async def _start(
         node_key=body.start_node_key or body.node_key,
     )
     accepted = await services.submission.submit(caller.owner, wanted)
-    return await _shown(caller, services, accepted.run_id)
+    return await show(caller, services, accepted.run_id)
 
 
 @router.get("/flow-runs")
 async def get_flow_runs(
-    caller: AnyCaller, services: ServicesHere, query: Annotated[_Listed, Query()]
+    caller: AnyCaller, services: ServicesHere, query: Annotated[Listed, Query()]
 ) -> Response:
     """List flow runs, the newest first: a tenant's own, or the workspace's for a manager."""
-    narrowed = {
-        column: value
-        for name, column in _FILTERS.items()
-        if (value := getattr(query, name)) is not None
-    }
-    if caller.scope.tenant_id is not None:
-        if narrowed.get("tenant_id", caller.scope.tenant_id) != caller.scope.tenant_id:
-            return JsonAnswer({"items": []})
-        narrowed["tenant_id"] = caller.scope.tenant_id
     pager = Pager.of(services.root, caller, "flow-runs")
     before = pager.after({"cursor": query.cursor or "0"})
     async with services.database.transaction(caller.scope) as connection:
-        if query.connection_flow_id is not None:
-            instance = await element_by_id(connection, query.connection_flow_id)
-            if instance is None:
-                return JsonAnswer({"items": []})
-            narrowed["element_key"] = instance.key
-            narrowed["connection_id"] = instance.connection_id
+        if (wanted := await run_filter(connection, caller, query)) is None:
+            return JsonAnswer({"items": []})
         rows = await list_flow_runs(
-            connection, caller.scope.workspace_id, narrowed, before=before, limit=query.limit
+            connection, caller.workspace_id, wanted, before=before, limit=query.limit
         )
     body: dict[str, Any] = {"items": [public_flow_run(row) for row in rows[: query.limit]]}
     if len(rows) > query.limit:
@@ -217,16 +156,17 @@ async def get_flow_runs(
 @router.get("/flow-runs/{run_id}")
 async def get_flow_run(run_id: str, caller: AnyCaller, services: ServicesHere) -> Response:
     """Return a flow run, with how many runs each of its nodes has had."""
-    return await _shown(caller, services, id_in_path(run_id, "flow run"))
+    return await show(caller, services, id_in_path(run_id, "flow run"))
 
 
 @router.get("/flow-runs/{run_id}/output")
 async def get_output(run_id: str, caller: AnyCaller, services: ServicesHere) -> Response:
     """Return what the run came to: the output of its last node, or a list if there are several."""
-    row = await _find(caller, services, run_id)
+    row = await flow_run_of(caller, services, run_id)
     if row["status"] != "completed":
         raise BadRequestError(f"The flow run has no output: it is {row['status']}.")
-    return JsonAnswer({"output": row["output"]})
+    async with services.database.transaction(caller.scope) as connection:
+        return JsonAnswer({"output": await output_of(connection, row["id"])})
 
 
 @router.get("/flow-runs/{run_id}/nodes/{node_key}/runs")
@@ -252,9 +192,15 @@ async def get_node_run(
         text = node_run.removeprefix("cursor=")
         at = int(text) if text.isascii() and text.isdigit() else 0
         return await _node_page(caller, services, run_id, node_key, at, 100)
-    row = await _find(caller, services, run_id)
-    found = await _node_rows(caller, services, row["id"], node_key, node_run)
-    return JsonAnswer(public_node_run(found, ended=row["status"] in TERMINAL))
+    row = await flow_run_of(caller, services, run_id)
+    wanted = id_in_path(node_run, "node run")
+    async with services.database.transaction(caller.scope) as connection:
+        found = await find_node_run(connection, row["id"], node_key, wanted)
+        downstream = await downstream_of(connection, row["id"], [wanted])
+    if found is None:
+        raise _no_node_run(node_key, node_run)
+    ended = row["status"] in TERMINAL
+    return JsonAnswer(public_node_run(found, ended=ended, downstream=downstream))
 
 
 @router.get("/flow-runs/{run_id}/nodes/{node_key}/outputs")
@@ -266,16 +212,16 @@ async def get_node_outputs(
     cursor: int = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
-    """List what a node has passed on: `{id, nodeRunId, data}` an output."""
-    row = await _find(caller, services, run_id)
-    async with services.database.transaction(caller.scope) as connection:
-        rows = await list_node_runs(
-            connection, row["id"], node_key, offset=max(0, cursor), limit=limit + 1
-        )
+    """List what a node has passed on: `{id, nodeRunId, data, bytes, downstreamRuns}` an output.
+
+    Of a large one `truncated` is true; it is had by its id.
+    """
+    row = await flow_run_of(caller, services, run_id)
+    rows, downstream = await _node_rows(caller, services, row["id"], node_key, cursor, limit)
     items = [
-        {"id": f"{each['id']}.{number}", "nodeRunId": str(each["id"]), "data": output}
+        {**output, "nodeRunId": str(each["id"])}
         for each in rows[:limit]
-        for number, output in enumerate(each["outputs"] or [])
+        for output in public_outputs(each, downstream)
     ]
     more = {"cursor": str(cursor + limit)} if len(rows) > limit else {}
     return JsonAnswer({"items": items, **more})
@@ -286,80 +232,27 @@ async def get_node_outputs(
 async def get_node_output(
     run_id: str, node_key: str, output: str, caller: AnyCaller, services: ServicesHere
 ) -> Response:
-    """Return one output of a node."""
-    row = await _find(caller, services, run_id)
+    """Return one output of a node, whole."""
+    row = await flow_run_of(caller, services, run_id)
     node_run, _, number = output.partition(".")
-    found = await _node_rows(caller, services, row["id"], node_key, node_run)
-    outputs = found["outputs"] or []
-    position = int(number or 0) if number.isdigit() or not number else -1
-    if not 0 <= position < len(outputs):
-        raise NotFoundError(f"There is no output {output[:100]!r}.")
-    shown = {"id": f"{found['id']}.{position}", "nodeRunId": str(found["id"])}
-    return JsonAnswer({**shown, "data": outputs[position]})
+    wanted = id_in_path(node_run, "node run")
+    async with services.database.transaction(caller.scope) as connection:
+        found = await find_node_run(connection, row["id"], node_key, wanted)
+        downstream = await downstream_of(connection, row["id"], [wanted])
+    if found is None:
+        raise _no_node_run(node_key, node_run)
+    for shown in public_outputs(found, downstream):
+        if shown["id"] == f"{wanted}.{number or 0}":
+            return JsonAnswer({**shown, "nodeRunId": str(wanted)})
+    raise NotFoundError(f"There is no output {output[:100]!r}.")
 
 
 @router.post("/flow-runs/{run_id}/stop")
 async def stop_flow_run(run_id: str, caller: AnyCaller, services: ServicesHere) -> Response:
     """Stop a flow run. One that has ended stays as it ended."""
-    row = await _find(caller, services, run_id)
+    row = await flow_run_of(caller, services, run_id)
     await stop_and_show(caller, services, row["id"])
-    return await _shown(caller, services, row["id"])
-
-
-@router.post("/flow-runs/{run_id}/repeat")
-async def repeat(run_id: str, caller: AnyCaller, services: ServicesHere) -> Response:
-    """Run the flow again as it was then, from its beginning, with the same input."""
-    row = await _ended(caller, services, run_id)
-    return await _again(caller, services, row, repeated(row, repeatOf=str(row["id"])))
-
-
-@router.post("/flow-runs/{run_id}/resume")
-async def resume(run_id: str, caller: AnyCaller, services: ServicesHere) -> Response:
-    """Go on from where the run failed or was stopped, in a new run that keeps its results."""
-    row = await _ended(caller, services, run_id)
-    if row["status"] == "completed":
-        raise BadRequestError("The flow run is completed; repeat it, or fork it from a node.")
-    return await _again(caller, services, row, forked(row), keep=True)
-
-
-@router.post("/flow-runs/{run_id}/fork")
-async def fork(
-    run_id: str, request: Request, caller: AnyCaller, services: ServicesHere
-) -> Response:
-    """Go on from any node run with changed input; what does not come from it keeps its results."""
-    given = await json_object(request)
-    body = parse(_Fork, given, BadRequestError, "the body")
-    row = await _ended(caller, services, run_id)
-    overrides = {str(body.node_run_id): body.input} if "input" in given else None
-    run = forked(row, overrides=overrides)
-    return await _again(caller, services, row, run, keep=True, but=body.node_run_id)
-
-
-@router.post("/flow-runs/repeat")
-async def repeat_many(request: Request, caller: AnyCaller, services: ServicesHere) -> Response:
-    """Run many again (`ids`, or by flow and state); `resume` keeps their results."""
-    body = parse(_Repeats, await json_object(request), BadRequestError, "the body")
-    narrowed: dict[str, Any] = {"status": body.state}
-    if body.flow_key:
-        narrowed["element_key"] = body.flow_key
-    if caller.scope.tenant_id is not None:
-        narrowed["tenant_id"] = caller.scope.tenant_id
-    async with services.database.transaction(caller.scope) as connection:
-        if body.ids is not None:
-            rows = [row for each in body.ids if (row := await find_flow_run(connection, each))]
-        else:
-            rows = await list_flow_runs(
-                connection, caller.scope.workspace_id, narrowed, before=None, limit=body.limit
-            )
-    items = []
-    for row in rows[: body.limit]:
-        if row["status"] not in TERMINAL:
-            continue
-        keep = body.resume and row["status"] != "completed"
-        run = forked(row) if keep else repeated(row, repeatOf=str(row["id"]))
-        await _accept(caller, services, row, run, keep=keep)
-        items.append({"id": str(row["id"]), "flowRunId": str(run.id)})
-    return JsonAnswer({"items": items})
+    return await show(caller, services, row["id"])
 
 
 @router.post("/flow-runs/{run_id}/events")
@@ -390,8 +283,8 @@ async def post_decision(
     body = parse(_Decision, await json_object(request), BadRequestError, "the body")
     if decision not in ("approve", "reject"):
         raise NotFoundError("A decision is approve or reject.")
-    row = await _find(caller, services, run_id)
-    found = await _node_rows(caller, services, row["id"], node_key, node_run)
+    row = await flow_run_of(caller, services, run_id)
+    wanted = id_in_path(node_run, "node run")
     said = {
         "approved": decision == "approve",
         "comment": body.comment,
@@ -399,84 +292,34 @@ async def post_decision(
         "by": caller.actor,
     }
     async with services.database.transaction(caller.scope) as connection:
-        woken = await decide(connection, row["id"], found["id"], said)
+        if await find_node_run(connection, row["id"], node_key, wanted) is None:
+            raise _no_node_run(node_key, node_run)
+        woken = await decide(connection, row["id"], wanted, said)
     await send_woken(services.submission.dispatch, woken)
-    return await _shown(caller, services, row["id"])
-
-
-async def _shown(caller: Caller, services: Services, run_id: UUID) -> Response:
-    async with services.database.pipelined(caller.scope) as connection:
-        row = await find_flow_run(connection, run_id)
-        if row is None:
-            raise NotFoundError(f"There is no flow run {run_id}.")
-        return JsonAnswer(public_flow_run(row, await node_counts(connection, run_id)))
-
-
-async def _find(caller: Caller, services: Services, run_id: str) -> dict[str, Any]:
-    async with services.database.transaction(caller.scope) as connection:
-        row = await find_flow_run(connection, id_in_path(run_id, "flow run"))
-    if row is None:
-        raise NotFoundError(f"There is no flow run {run_id}.")
-    return row
-
-
-async def _ended(caller: Caller, services: Services, run_id: str) -> dict[str, Any]:
-    row = await _find(caller, services, run_id)
-    if row["status"] not in TERMINAL:
-        raise BadRequestError(f"The flow run has not ended: it is {row['status']}.")
-    return row
+    return await show(caller, services, row["id"])
 
 
 async def _node_page(
     caller: Caller, services: Services, run_id: str, node_key: str, offset: int, limit: int
 ) -> Response:
-    row = await _find(caller, services, run_id)
-    async with services.database.transaction(caller.scope) as connection:
-        rows = await list_node_runs(
-            connection, row["id"], node_key, offset=max(0, offset), limit=limit + 1
-        )
+    row = await flow_run_of(caller, services, run_id)
+    rows, downstream = await _node_rows(caller, services, row["id"], node_key, offset, limit)
     ended = row["status"] in TERMINAL
-    more = {"cursor": str(offset + limit)} if len(rows) > limit else {}
-    items = [public_node_run(each, ended=ended) for each in rows[:limit]]
+    more = {"cursor": str(max(0, offset) + limit)} if len(rows) > limit else {}
+    items = [public_node_run(each, ended=ended, downstream=downstream) for each in rows[:limit]]
     return JsonAnswer({"items": items, **more})
 
 
 async def _node_rows(
-    caller: Caller, services: Services, run_id: UUID, node_key: str, node_run: str
-) -> dict[str, Any]:
-    wanted = id_in_path(node_run, "node run")
+    caller: Caller, services: Services, run_id: UUID, node_key: str, offset: int, limit: int
+) -> tuple[list[DictRow], Downstream]:
+    """Return a page of a node's runs, one more than the limit if there are, and what followed."""
     async with services.database.transaction(caller.scope) as connection:
-        rows = await list_node_runs(connection, run_id, node_key, node_run=wanted)
-    if not rows:
-        raise NotFoundError(f"There is no run {node_run[:100]} of the node {node_key[:100]!r}.")
-    return rows[0]
+        rows = await list_node_runs(
+            connection, run_id, node_key, offset=max(0, offset), limit=limit + 1
+        )
+        return rows, await downstream_of(connection, run_id, [row["id"] for row in rows[:limit]])
 
 
-async def _again(
-    caller: Caller,
-    services: Services,
-    row: dict[str, Any],
-    run: NewRun,
-    *,
-    keep: bool = False,
-    but: UUID | None = None,
-) -> Response:
-    await _accept(caller, services, row, run, keep=keep, but=but)
-    return await _shown(caller, services, run.id)
-
-
-async def _accept(
-    caller: Caller,
-    services: Services,
-    row: dict[str, Any],
-    run: NewRun,
-    *,
-    keep: bool,
-    but: UUID | None = None,
-) -> None:
-    """Accept a run that goes on from another one's results, all in one transaction."""
-    owner = Owner(caller.scope.workspace_id, row["tenant_id"])
-    async with services.submission.accepting(owner, [run]) as connection:
-        if keep:
-            ids = await keepable(connection, row["id"], but=but)
-            await copy_results(connection, row["id"], run.id, ids)
+def _no_node_run(node_key: str, node_run: str) -> NotFoundError:
+    return NotFoundError(f"There is no run {node_run[:100]} of the node {node_key[:100]!r}.")

@@ -19,6 +19,7 @@ from runtime.api.selectors import id_in_path
 from runtime.api.services import Services, services_of
 from runtime.changes import announce_stop
 from runtime.errors import BadRequestError, NotFoundError
+from runtime.flows.descent import stop_below, tell_stopped
 from runtime.runs.read import RunFilter, list_runs, public_run
 from runtime.runs.stop import stop_run
 from runtime.waiting import tell_ended
@@ -103,6 +104,8 @@ async def stop_and_show(caller: Caller, services: Services, stopped: UUID) -> Di
     """Stop a run and return its row; waits a moment for a worker to let go of it."""
     async with services.database.transaction(caller.scope) as connection:
         result = await stop_run(connection, stopped)
+        below = await stop_below(connection, stopped)
+    await tell_stopped(services.redis, below)
     if result == "unknown":
         raise NotFoundError(f"There is no run {stopped}.")
     if result == "stopping":

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from runtime.config.specs.base import Spec
+from runtime.config.versions import VERSION
 
 __all__ = ["ExternalAppSpec", "IntegrationSpec"]
 
@@ -15,6 +16,8 @@ class IntegrationSpec(Spec):
     """A connector that is switched on in a workspace."""
 
     connector_key: str = Field(min_length=1, max_length=100)
+    #: `dev`, the connector as it stands; `latest`, the highest that was published; or a number.
+    connector_version: str | None = Field(default=None, pattern=VERSION)
     logo_uri: str | None = None
     #: Connector parameters that are not secret; secret ones are sealed apart.
     parameters: dict[str, Any] = Field(default_factory=dict)

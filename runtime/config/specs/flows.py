@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self
 
@@ -10,8 +11,20 @@ from pydantic.alias_generators import to_camel
 
 from runtime.config.specs.base import Spec
 from runtime.config.specs.base_action import Retry
+from runtime.errors import ConfigurationError
+from runtime.validation import parse
 
-__all__ = ["NODE_ACTIONS", "TRIGGERS", "FlowLink", "FlowNode", "FlowSpec"]
+__all__ = [
+    "NODE_ACTIONS",
+    "NODE_TYPES",
+    "TRIGGERS",
+    "FlowLink",
+    "FlowNode",
+    "FlowSpec",
+    "graph_faults",
+    "node_path",
+    "parse_flow",
+]
 
 #: What a node may be: the contract's active types, and those that only we have.
 TRIGGERS = (
@@ -34,7 +47,10 @@ NODE_ACTIONS = {
     "search-data-records": "search-data-record",
     "lookup-data-record": "match-data-record",
 }
-_TYPES = frozenset((*TRIGGERS, *_STEPS))
+NODE_TYPES = frozenset((*TRIGGERS, *_STEPS))
+
+_KEY = re.compile(r"[^/\x00-\x1f]{1,100}")
+_KEY_RULE = "a node's key has 1 to 100 characters, and no slash"
 
 
 class _Part(BaseModel):
@@ -71,16 +87,21 @@ class FlowNode(_Part):
 
     @model_validator(mode="after")
     def _is_known(self) -> Self:
-        if self.type not in _TYPES:
-            raise ValueError(f"{self.type[:100]!r} is no type of node: {', '.join(sorted(_TYPES))}")
+        if self.type not in NODE_TYPES:
+            raise ValueError(
+                f"{self.type[:100]!r} is no type of node: {', '.join(sorted(NODE_TYPES))}"
+            )
         return self
 
-    def followers(self) -> Iterator[str]:
-        """Yield the keys of the nodes that this one leads to, a for-each's first one included."""
-        yield from (link.key for link in self.links)
+    def followers(self, here: str = "") -> Iterator[tuple[str, str]]:
+        """Yield each key that this node leads to, a for-each's first one included, with its path.
+
+        `here` is the JSON pointer of the node.
+        """
+        yield from ((f"{here}/links/{at}", link.key) for at, link in enumerate(self.links))
         root = self.config.get("rootNodeKey")
         if self.type == "for-each-v2" and isinstance(root, str):
-            yield root
+            yield f"{here}/config/rootNodeKey", root
 
 
 class FlowSpec(Spec):
@@ -92,17 +113,48 @@ class FlowSpec(Spec):
     enabled: bool = True
     auto_create_instances: bool = False
 
-    @model_validator(mode="after")
-    def _is_a_graph(self) -> Self:
-        for key, node in self.nodes.items():
-            for follower in node.followers():
-                if follower not in self.nodes:
-                    raise ValueError(f"nodes/{key}: a link leads to {follower!r}, which is no node")
-                if self.nodes[follower].type in TRIGGERS:
-                    raise ValueError(f"nodes/{key}: a link leads to the trigger {follower!r}")
-        if circle := _circle(self.nodes):
-            raise ValueError(f"the links lead in a circle: {' → '.join(circle)}")
-        return self
+
+def parse_flow(spec: dict[str, Any], what: str) -> FlowSpec:
+    """Return a merged specification as a flow that can be walked through.
+
+    Raises ConfigurationError with data {errors: [{path, message}]}; `what` begins its message.
+    """
+    flow = parse(FlowSpec, spec, ConfigurationError, what)
+    if faults := list(graph_faults(flow.nodes)):
+        first, more = faults[0], f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise ConfigurationError(
+            f"{what} is not valid: {first['path']}: {first['message']}{more}",
+            data={"errors": faults},
+        )
+    return flow
+
+
+def graph_faults(nodes: Mapping[str, FlowNode]) -> Iterator[dict[str, str]]:
+    """Yield why a graph cannot be walked through: `{path, message}` a fault."""
+    is_whole = True
+    for key, node in nodes.items():
+        here = node_path(key)
+        if not _KEY.fullmatch(key):
+            yield {"path": here, "message": _KEY_RULE}
+        for path, follower in node.followers(here):
+            if follower not in nodes:
+                is_whole = False
+                yield {"path": path, "message": f"leads to {follower!r}, which is no node"}
+            elif nodes[follower].type in TRIGGERS:
+                yield {"path": path, "message": f"leads to {follower!r}: a trigger follows nothing"}
+    if is_whole and (circle := _circle(nodes)):
+        way = " → ".join(circle)
+        path = next(
+            path
+            for path, key in nodes[circle[-2]].followers(node_path(circle[-2]))
+            if key == circle[-1]
+        )
+        yield {"path": path, "message": f"leads in a circle: {way}"}
+
+
+def node_path(key: str) -> str:
+    """Return the JSON pointer of a node in its flow."""
+    return "/nodes/" + key.replace("~", "~0").replace("/", "~1")
 
 
 def _circle(nodes: Mapping[str, FlowNode]) -> list[str]:
@@ -113,11 +165,11 @@ def _circle(nodes: Mapping[str, FlowNode]) -> list[str]:
     """
     incoming = dict.fromkeys(nodes, 0)
     for node in nodes.values():
-        for follower in node.followers():
+        for _, follower in node.followers():
             incoming[follower] += 1
     free = [key for key, count in incoming.items() if count == 0]
     while free:
-        for follower in nodes[free.pop()].followers():
+        for _, follower in nodes[free.pop()].followers():
             incoming[follower] -= 1
             if incoming[follower] == 0:
                 free.append(follower)
@@ -127,5 +179,9 @@ def _circle(nodes: Mapping[str, FlowNode]) -> list[str]:
     place = next(iter(left), None)
     while place is not None and place not in walk:
         walk.append(place)
-        place = next(key for key in left if place in nodes[key].followers())
+        place = next(key for key in left if place in _keys_after(nodes[key]))
     return [] if place is None else [place, *reversed(walk[walk.index(place) :])]
+
+
+def _keys_after(node: FlowNode) -> list[str]:
+    return [key for _, key in node.followers()]

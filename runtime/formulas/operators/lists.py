@@ -33,7 +33,7 @@ def iterate(argument: Source) -> Step:
         for index, item in enumerate(members(state)):
             state.budget.visit(1)
             inner = {"item": item, "index": index, "parent": state.variables}
-            value = step(State(inner, state.budget))
+            value = step(state.inside(inner))
             if truthy(value):
                 built.append(value)
         return built or UNDEFINED

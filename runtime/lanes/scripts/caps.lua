@@ -1,7 +1,7 @@
 -- Concurrency caps: how many messages may be held at once under a name, over all queues together.
 --
--- Names are `<scope>:<id>`, a scope being workspace, tenant, connection or element, and
--- `<scope>s@<ws>` for the default of a workspace's every tenant, connection or element.
+-- Names are `<scope>:<id>`, a scope being workspace, tenant, connection, flow (flow runs over that
+-- connection) or element, and `<scope>s@<ws>` for the default of a workspace's every one of these.
 --   {vesicle}:caps            HASH  name -> limit; {vesicle}:caps:version says which caps they are
 --   {vesicle}:running         HASH  name -> how many are held under it, for names that are capped
 --   {vesicle}:holding         HASH  lane -> how many its tenant holds in all queues; '' -> all
@@ -48,8 +48,16 @@ local function tenant_cap(workspace, tenant)
   return capping and cap('tenant', workspace .. '/' .. tenant, workspace)
 end
 
+-- A flow run's connection is written `flow/<id>`: it is counted with what else runs over that
+-- connection, and with the other flow runs over it.
 local function connection_cap(workspace, connection)
-  return capping and connection ~= '' and cap('connection', connection, workspace)
+  local id = string.gsub(connection, '^flow/', '')
+  return capping and id ~= '' and cap('connection', id, workspace)
+end
+
+local function flow_cap(workspace, connection)
+  local id = capping and string.match(connection, '^flow/(.*)$')
+  return id and cap('flow', id, workspace)
 end
 
 local function element_cap(workspace, element)
@@ -59,13 +67,16 @@ end
 local function caps_over(workspace, tenant, connection, element)
   return {
     workspace_cap(workspace), tenant_cap(workspace, tenant),
-    connection_cap(workspace, connection), element_cap(workspace, element),
+    connection_cap(workspace, connection), flow_cap(workspace, connection) or false,
+    element_cap(workspace, element),
   }
 end
 
 -- The cap of a message's own, not of its lane, that lets no more begin.
 local function own_stop(workspace, connection, element)
   local one = connection_cap(workspace, connection)
+  if is_full(one) then return one end
+  one = flow_cap(workspace, connection)
   if is_full(one) then return one end
   one = element_cap(workspace, element)
   return is_full(one) and one

@@ -43,6 +43,9 @@ local TOLD = {
     call('HSET', key('weights'), member, weight)
   end,
 
+  -- workspace, tenant, seconds: work was done beside that of a message
+  charge = function(workspace, tenant, seconds) charge(workspace, tenant, tonumber(seconds)) end,
+
   -- version, name, limit, name, limit, ...: these are all caps from now on
   set_caps = function(version)
     call('DEL', CAPS)

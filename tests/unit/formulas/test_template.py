@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 
 import pytest
@@ -9,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import ConfigurationError
-from runtime.formulas.registry import NOT_OFFERED, OPERATORS
+from runtime.formulas.questions import answering, computed
+from runtime.formulas.registry import OPERATORS
 from runtime.formulas.template import UNDEFINED, check, compile_template, evaluate
 
 MISSING = {"$var": "$.missing"}
@@ -39,15 +42,6 @@ def test_plain_data_and_what_vanishes(template, expected):
     assert evaluate(template, {"input": 7}) == expected
 
 
-@pytest.mark.parametrize("name", sorted(NOT_OFFERED))
-def test_a_formula_that_is_not_offered_is_refused(name):
-    """A formula of the contract that we do not have is named, never ignored."""
-    with pytest.raises(ConfigurationError, match=r"is not offered") as caught:
-        check({"a": [{name: 1}]})
-    assert caught.value.message.startswith(f"{name} is not offered")
-    assert caught.value.data == {"path": "/a/0", "operator": name, "found": name}
-
-
 def test_a_formula_that_does_not_exist_is_refused():
     """A misspelt formula is an error that lists those that exist."""
     with pytest.raises(ConfigurationError) as caught:
@@ -57,9 +51,8 @@ def test_a_formula_that_does_not_exist_is_refused():
 
 
 def test_the_contract_has_25_formulas():
-    """Every formula of the contract is either offered or known not to be."""
-    assert len(OPERATORS.keys() | NOT_OFFERED) == 25
-    assert not OPERATORS.keys() & NOT_OFFERED
+    """Every formula of the contract is there."""
+    assert len(OPERATORS) == 25
 
 
 def test_what_a_caller_does_with_a_result_changes_no_template():
@@ -195,11 +188,13 @@ def test_what_is_not_json_is_refused(template):
 
 SINGLE = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 LOCATOR = st.sampled_from(["$", "$.a", "$.a.b[0]", "$.list", "$.n", "missing", "$.text"])
-WORDS = "$jsonata $nope is gt oneOf contains isEmpty cases filter value values default delimiter"
-WORDS += " template mapping from to a field operator"
+NAME = st.sampled_from(["data-collection", "app-data-schema", "people", "$sum(list)", "("])
+WORDS = "$nope is gt oneOf contains isEmpty cases filter value values default delimiter"
+WORDS += " template mapping from to a field operator dataLinkTable recordId key type query create"
+WORDS += " createIfNotFound dataSource item source parameters"
 KEY = st.sampled_from([*OPERATORS, *WORDS.split()])
 TEMPLATES = st.recursive(
-    SINGLE | LOCATOR | st.builds(lambda locator: {"$var": locator}, LOCATOR),
+    SINGLE | NAME | LOCATOR | st.builds(lambda locator: {"$var": locator}, LOCATOR),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEY, inner, max_size=4),
     max_leaves=15,
 )
@@ -216,6 +211,22 @@ def test_nothing_but_a_configuration_error_ever_comes_out(template, variables):
     first = outcome(template, variables)
     assert repr(outcome(template, variables)) == repr(first)
     assert repr((template, variables)) == before
+
+
+@given(template=TEMPLATES, variables=DATA, told=SINGLE | st.lists(SINGLE, max_size=2))
+def test_whatever_is_answered_nothing_else_comes_out(template, variables, told):
+    """So it is with answers to what formulas ask, whatever they are."""
+
+    async def desk(questions, _):
+        return dict.fromkeys(questions, told)
+
+    async def evaluated():
+        compiled = compile_template(template)
+        with answering(desk):
+            return await computed(lambda: compiled.evaluate(variables))
+
+    with contextlib.suppress(ConfigurationError):
+        asyncio.run(evaluated())
 
 
 def outcome(template, variables):
