@@ -20,6 +20,7 @@ from bench.pipeline import measure_pipelines
 from bench.proxy import measure_proxy
 from bench.resolution import measure_resolution
 from bench.rest import measure_rest
+from bench.schedules import measure_schedules
 
 __all__ = ["DEEP", "PARTS", "ROUND"]
 
@@ -43,6 +44,7 @@ ROUND: Mapping[str, Part] = {
     "javascript": measure_javascript,
     "proxy": measure_proxy,
     "flows": measure_flows,
+    "schedules": measure_schedules,
     "rest": measure_rest,
     "resolution": measure_resolution,
     "lists": measure_lists,

@@ -68,6 +68,8 @@ _MEANINGS = {
     "flow_fib33_overhead": "10 nodes of fib(33) beyond the same in bare Python, a part of that",
     "flow_3_steps_per_s": "flows of 3 steps a second, 1,000 at once, 2 processes",
     "fanout_10000_s": "a for-each over 10,000 items, seconds",
+    "schedule_lateness_p99_ms": "a tick → its run, 1,000 due a second of 1,000 tenants",
+    "schedule_drain_s": "100,000 ticks of one moment, seconds until each has its run",
     "javascript_p50_ms": "a run of one line of JavaScript, from claim to record, p50",
     "javascript_overhead_p50_ms": "… beyond that of an action that does nothing",
     "worker_rss_mb": "peak memory of that worker process",

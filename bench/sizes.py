@@ -33,6 +33,9 @@ class Sizes:
     #: Outside calls of a second.
     long_calls: int = 6_000
     rest_seconds: float = 10.0
+    #: Ticks of one moment, and seconds of a thousand ticks each.
+    scheduled: int = 100_000
+    scheduled_seconds: float = 20.0
     deep: int = 1_000_000
     deep_seconds: float = 15.0
 
@@ -58,6 +61,8 @@ QUICK = Sizes(
     calls=4_000,
     long_calls=2_500,
     rest_seconds=3.0,
+    scheduled=10_000,
+    scheduled_seconds=5.0,
     deep=60_000,
     deep_seconds=3.0,
 )

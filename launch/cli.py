@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shlex
 import sys
 from pathlib import Path
@@ -77,12 +78,13 @@ def api(port: Annotated[int | None, typer.Option(help="Instead of VESICLE_PORT."
     import uvicorn
 
     from runtime.api.app import create_app
+    from runtime.api.serving import Server
     from runtime.memory import settle
 
     config = _logged()
     app = create_app(config)
     settle()
-    uvicorn.run(
+    served = uvicorn.Config(
         app,
         host=config.host,
         port=port or config.port,
@@ -91,6 +93,11 @@ def api(port: Annotated[int | None, typer.Option(help="Instead of VESICLE_PORT."
         server_header=False,
         timeout_graceful_shutdown=int(config.grace),
     )
+    server = Server(served)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(3)  # as uvicorn's own command does
 
 
 @app.command()

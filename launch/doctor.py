@@ -38,7 +38,7 @@ _OLDEST_POSTGRES = 15
 _CLOCK_LEEWAY = 5.0
 #: Connections that one API process, one worker process and one scheduler open at most: a pool and
 #: an engine for each of their logins, of 8 connections each, or of 4 in the scheduler.
-_NEEDED = {"API": 48, "worker": 16, "scheduler": 8}
+_NEEDED = {"API": 48, "worker": 16, "scheduler": 16}
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[1]
 #: Which database logins each kind of process gets, and nothing beyond.
 _LOGINS: Mapping[str, Sequence[Role]] = {
     "api": ("authenticator", "runtime", "manager", "proxy"),
-    "worker": ("worker",),
-    "scheduler": ("scheduler",),
+    "worker": ("worker", "messenger"),
+    "scheduler": ("scheduler", "worker"),
 }
 
 #: Worker processes of a sample instance; one dramatiq master each, so that one dies alone.

@@ -4,6 +4,7 @@ Importing this package registers every table, which the migrations and the polic
 """
 
 from models.activity import ActivityRecord
+from models.alert import Alert
 from models.audit import AuditRecord
 from models.cap import Cap
 from models.connection import Connection
@@ -12,15 +13,19 @@ from models.data_link import DataLink
 from models.dead_letter import DeadLetter
 from models.element import Element
 from models.element_version import ElementVersion
+from models.flow_trigger import FlowTrigger, TriggerChange
 from models.idempotency import IdempotencyKey
 from models.node_run import NodeRun
 from models.run import Run
+from models.schedule import Schedule
 from models.sealed import DataKey, SealedValue
 from models.tenant import Tenant
+from models.webhook import WebhookDelivery, WebhookEndpoint, WebhookSecret
 from models.workspace import SigningSecret, Workspace
 
 __all__ = [
     "ActivityRecord",
+    "Alert",
     "AuditRecord",
     "Cap",
     "Connection",
@@ -31,14 +36,20 @@ __all__ = [
     "DeadLetter",
     "Element",
     "ElementVersion",
+    "FlowTrigger",
     "IdempotencyKey",
     "Limit",
     "NodeRun",
     "Reservation",
     "Run",
+    "Schedule",
     "SealedValue",
     "SigningSecret",
     "Tenant",
+    "TriggerChange",
     "UsageRecord",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookSecret",
     "Workspace",
 ]

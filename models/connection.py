@@ -32,6 +32,8 @@ class Connection(SQLModel, table=True):
             postgresql_where="archived_at IS NULL",
         ),
         Index(None, "workspace_id", "id"),
+        # Those that need their customer: few, and looked for every minute.
+        Index("ix_connections_ill", "id", postgresql_where="state = 'CLIENT_ACTION_REQUIRED'"),
         CheckConstraint(
             "state IN ('READY', 'CLIENT_ACTION_REQUIRED', 'SETUP_FAILED')", name="state"
         ),

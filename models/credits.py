@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Numeric
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Float, Index, Numeric, text
 from sqlmodel import Field, SQLModel
 
 from models.base import moment, primary_key, tenant_reference, written_at
@@ -57,6 +57,13 @@ class Limit(SQLModel, table=True):
     amount: Decimal | None = Field(default=None, sa_type=Numeric)
     #: Whether a run that does not fit is refused, or parked until it does.
     when_reached: str = Field(default="refuse", sa_column_kwargs={"server_default": "refuse"})
+    #: Parts of `amount` at which an alert is raised.
+    alert_at: list[float] = Field(
+        default=[0.8, 1.0],
+        sa_type=ARRAY(Float),
+        nullable=False,
+        sa_column_kwargs={"server_default": text("'{0.8,1}'")},
+    )
     created_at: datetime = written_at()
     updated_at: datetime = written_at()
     archived_at: datetime | None = moment()

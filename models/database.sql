@@ -64,6 +64,13 @@ $$ SELECT string_to_array((vesicle.scope('worker'))[4], ',')::uuid[] $$;
 CREATE OR REPLACE FUNCTION vesicle.uuid_floor(at timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE AS
 $$ SELECT rpad(lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0'), 32, '0')::uuid $$;
 
+-- A UUID of version 7, for rows that a statement makes of others: how many is not known before.
+CREATE OR REPLACE FUNCTION vesicle.uuid7() RETURNS uuid LANGUAGE sql VOLATILE AS $$
+    SELECT (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0')
+        || '7' || substr(random, 14, 3) || substr(random, 17))::uuid
+    FROM replace(gen_random_uuid()::text, '-', '') AS random
+$$;
+
 -- Makes the monthly partitions of last month, this one and the next ones. The scheduler calls it,
 -- which must not own tables; hence the definer's rights.
 CREATE OR REPLACE FUNCTION vesicle.ensure_partitions(ahead integer) RETURNS integer
@@ -103,3 +110,42 @@ END $$;
 CREATE OR REPLACE TRIGGER keep_terminal BEFORE UPDATE OF status ON public.runs FOR EACH ROW
     WHEN (OLD.status IN ('completed', 'failed', 'stopped') AND NEW.status <> OLD.status)
     EXECUTE FUNCTION vesicle.keep_terminal();
+
+-- Which triggers of flows are live hangs on flows, integrations, connections and tenants. Whoever
+-- changes one of these leaves a note in the same transaction; the scheduler works the notes off.
+CREATE OR REPLACE FUNCTION vesicle.note_trigger_change() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    changed jsonb := to_jsonb(CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END);
+BEGIN
+    INSERT INTO public.trigger_changes (id, workspace_id, tenant_id, flow_key) VALUES (
+        gen_random_uuid(), (changed->>'workspace_id')::uuid,
+        CASE WHEN TG_TABLE_NAME = 'tenants' THEN changed->>'id' ELSE changed->>'tenant_id' END::uuid,
+        CASE WHEN TG_TABLE_NAME = 'elements' AND changed->>'kind' = 'flow' THEN changed->>'key' END);
+    RETURN NULL;
+END $$;
+REVOKE ALL ON FUNCTION vesicle.note_trigger_change() FROM PUBLIC;
+CREATE OR REPLACE TRIGGER note_flow_made AFTER INSERT ON public.elements FOR EACH ROW
+    WHEN (NEW.kind = 'flow') EXECUTE FUNCTION vesicle.note_trigger_change();
+CREATE OR REPLACE TRIGGER note_flow_gone AFTER DELETE ON public.elements FOR EACH ROW
+    WHEN (OLD.kind = 'flow') EXECUTE FUNCTION vesicle.note_trigger_change();
+-- Of an integration it matters whether it is there and which connector it has; of an action, which
+-- schedules start, whether it is there.
+CREATE OR REPLACE TRIGGER note_flow_changed AFTER UPDATE ON public.elements FOR EACH ROW
+    WHEN (NEW.kind = 'flow'
+        OR (NEW.kind IN ('integration', 'action')
+            AND NEW.archived_at IS DISTINCT FROM OLD.archived_at)
+        OR (NEW.kind = 'integration'
+            AND NEW.spec->>'connectorKey' IS DISTINCT FROM OLD.spec->>'connectorKey'))
+    EXECUTE FUNCTION vesicle.note_trigger_change();
+CREATE OR REPLACE TRIGGER note_connection_made AFTER INSERT ON public.connections FOR EACH ROW
+    EXECUTE FUNCTION vesicle.note_trigger_change();
+CREATE OR REPLACE TRIGGER note_connection_changed AFTER UPDATE ON public.connections FOR EACH ROW
+    WHEN (NEW.archived_at IS DISTINCT FROM OLD.archived_at OR NEW.state <> OLD.state
+        OR NEW.deactivated_by IS DISTINCT FROM OLD.deactivated_by)
+    EXECUTE FUNCTION vesicle.note_trigger_change();
+CREATE OR REPLACE TRIGGER note_tenant_made AFTER INSERT ON public.tenants FOR EACH ROW
+    EXECUTE FUNCTION vesicle.note_trigger_change();
+CREATE OR REPLACE TRIGGER note_tenant_archived AFTER UPDATE OF archived_at ON public.tenants
+    FOR EACH ROW WHEN (NEW.archived_at IS DISTINCT FROM OLD.archived_at)
+    EXECUTE FUNCTION vesicle.note_trigger_change();

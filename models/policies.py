@@ -52,6 +52,23 @@ ROWS: dict[str, dict[str, tuple[str, str]]] = {
     "workspace": {
         "authenticator": (_ALL, "false"),
         "manager": (_MANAGED, _MANAGED),
+        "messenger": (_ALL, "false"),
+    },
+    # The same, but who writes what it is told of has to know that it wants to be told.
+    "workspace_notice": {
+        "runtime": (f"workspace_id = {_TENANT_WORKSPACE}", "false"),
+        "manager": (_MANAGED, _MANAGED),
+        "worker": (f"workspace_id = ANY {_WORKER_WORKSPACES}", "false"),
+        "scheduler": (_ALL, "deleted_at IS NOT NULL"),
+        "messenger": (_ALL, _ALL),
+    },
+    # What a workspace is told, also of its tenants' things; only the workspace reads it.
+    "outbox": {
+        "runtime": ("false", _OWN),
+        "manager": (_MANAGED, _MANAGED),
+        "worker": ("false", _WORKED),
+        "scheduler": (_ALL, _ALL),
+        "messenger": (_ALL, _ALL),
     },
     "tenant_itself": {
         "authenticator": (_ALL, _ALL),
@@ -78,6 +95,7 @@ ROWS: dict[str, dict[str, tuple[str, str]]] = {
         "proxy": (_PROXIED_OR_SHARED, "false"),
         "worker": (_WORKED_OR_SHARED, _WORKED_OR_SHARED),
         "scheduler": (_ALL, _ALL),
+        "messenger": ("tenant_id IS NULL", "tenant_id IS NULL"),
     },
     # The same, but tenants may read their workspace's rows too.
     "owned": {
@@ -132,6 +150,7 @@ ACCESS: dict[str, dict[str, str]] = {
         "manager": "siu",
         "proxy": "s",
         "worker": "si",
+        "messenger": "s",
     },
     "sealed_values": {"runtime": "siud", "manager": "siud", "proxy": "s", "worker": "siu"},
     "elements": {"runtime": "siud", "manager": "siud", "proxy": "s", "worker": "s"},
@@ -146,6 +165,9 @@ ACCESS: dict[str, dict[str, str]] = {
     "runs": {"runtime": "siu", "manager": "su", "worker": "siu", "scheduler": "su"},
     "node_runs": {"runtime": "siu", "manager": "su", "worker": "siu"},
     "data_links": {"runtime": "siud", "manager": "siud", "worker": "siud"},
+    "flow_triggers": {"runtime": "s", "manager": "s", "worker": "siu"},
+    "schedules": {"runtime": "siud", "manager": "sud", "worker": "siud", "scheduler": "su"},
+    "trigger_changes": {"scheduler": "siud"},
     "idempotency_keys": {"runtime": "siud", "scheduler": "sd"},
     "caps": {"runtime": "s", "manager": "siud", "scheduler": "s"},
     "limits": {"runtime": "s", "manager": "siu", "proxy": "s", "worker": "s", "scheduler": "s"},
@@ -186,7 +208,26 @@ ACCESS: dict[str, dict[str, str]] = {
     },
     "audit_records": {"runtime": "si", "manager": "si"},
     "dead_letters": {"worker": "i", "scheduler": "sd"},
+    "webhook_endpoints": {
+        "runtime": "s",
+        "manager": "siu",
+        "worker": "s",
+        "scheduler": "sd",
+        "messenger": "su",
+    },
+    "webhook_secrets": {"manager": "siud", "messenger": "s"},
+    "webhook_deliveries": {
+        "runtime": "i",
+        "manager": "siu",
+        "worker": "i",
+        "scheduler": "sid",
+        "messenger": "siu",
+    },
+    "alerts": {"runtime": "s", "manager": "su", "scheduler": "siu", "messenger": "si"},
 }
+
+#: All that who writes an event needs to know of an endpoint.
+_NOTICE = "id, workspace_id, events, is_enabled"
 
 #: (table, role, command) -> the only columns that the grant covers.
 COLUMNS: dict[tuple[str, str, str], str] = {
@@ -197,15 +238,32 @@ COLUMNS: dict[tuple[str, str, str], str] = {
     ("tenants", "authenticator", "u"): "name, fields, profile_at, last_active_at, updated_at",
     ("tenants", "scheduler", "s"): "id, workspace_id, archived_at",
     ("connections", "scheduler", "s"): (
-        "id, workspace_id, tenant_id, state, expires_at, deactivated_by, archived_at"
+        "id, workspace_id, tenant_id, integration_id, state, expires_at, deactivated_by,"
+        " archived_at"
     ),
     # The scheduler re-sends and expires runs of all tenants, without their inputs and outputs.
     ("runs", "scheduler", "s"): (
         "id, workspace_id, tenant_id, kind, status, queue, element_id, element_key,"
         " element_revision, integration_id, connection_id, attempt, lease_token, lease_until,"
-        " called_at, stop_requested, priority, due_at, sent_at, created_at, started_at, finished_at"
+        " called_at, stop_requested, priority, due_at, sent_at, created_at, started_at,"
+        " finished_at, dead_reason"
     ),
     ("runs", "scheduler", "u"): "sent_at, due_at",
+    # It sees which are due, and whose; the worker's scope sees the rest. To lock rows it has to be
+    # allowed to change them.
+    ("schedules", "scheduler", "s"): "id, workspace_id, tenant_id, next_at",
+    ("schedules", "scheduler", "u"): "next_at",
+    ("webhook_endpoints", "runtime", "s"): _NOTICE,
+    ("webhook_endpoints", "worker", "s"): _NOTICE,
+    ("webhook_endpoints", "scheduler", "s"): f"{_NOTICE}, deleted_at",
+    ("webhook_endpoints", "messenger", "u"): (
+        "is_enabled, disabled_reason, failures, failing_since, quiet_until, updated_at"
+    ),
+    # The scheduler forgets what is old and does not read it.
+    ("webhook_deliveries", "scheduler", "s"): "id, created_at",
+    ("webhook_deliveries", "messenger", "u"): (
+        "status, due_at, tries, claim, attempts, delivered_at"
+    ),
 }
 
 

@@ -15,11 +15,11 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-__all__ = ["announce", "announce_stop", "listen"]
+__all__ = ["announce", "announce_due", "announce_stop", "listen"]
 
 _CHANNEL = "vesicle:changes"
 _EVERYTHING = "*"
-_FORGET, _STOP = "forget:", "stop:"
+_FORGET, _STOP, _DUE = "forget:", "stop:", "due:"
 
 log = structlog.get_logger()
 
@@ -37,27 +37,41 @@ async def announce_stop(redis: Redis, run_id: UUID) -> None:
     await _tell(redis, f"{_STOP}{run_id}")
 
 
+async def announce_due(redis: Redis) -> None:
+    """Tell the schedulers that some schedule is due at another time than they think."""
+    await _tell(redis, _DUE)
+
+
 async def listen(
     redis: Redis,
-    forget: Callable[[UUID | None], None],
+    forget: Callable[[UUID | None], None] = lambda _: None,
     stop: Callable[[UUID], None] = lambda _: None,
+    due: Callable[[], None] = lambda: None,
 ) -> None:
-    """Call `forget` or `stop` at each announcement, until cancelled; survives the loss of Redis."""
+    """Call what an announcement is about, until cancelled; survives the loss of Redis."""
     while True:
         try:
             async with redis.pubsub() as channel:
                 await channel.subscribe(_CHANNEL)
                 forget(None)  # what was announced while nobody listened is unknown
+                due()
                 async for message in channel.listen():
                     if message["type"] == "message":
-                        _heed(message["data"].decode(), forget, stop)
+                        _heed(message["data"].decode(), forget, stop, due)
         except (RedisError, OSError) as error:
             log.warning("changes.connection_lost", error=type(error).__name__)
             await asyncio.sleep(0.5)
 
 
-def _heed(text: str, forget: Callable[[UUID | None], None], stop: Callable[[UUID], None]) -> None:
-    if text.startswith(_STOP):
+def _heed(
+    text: str,
+    forget: Callable[[UUID | None], None],
+    stop: Callable[[UUID], None],
+    due: Callable[[], None],
+) -> None:
+    if text == _DUE:
+        due()
+    elif text.startswith(_STOP):
         stop(UUID(text.removeprefix(_STOP)))
     elif text.startswith(_FORGET):
         what = text.removeprefix(_FORGET)

@@ -27,6 +27,8 @@ __all__ = [
     "run_started",
     "run_superseded",
     "submission",
+    "tick_fired",
+    "tick_skipped",
     "watch_pool",
     "watch_slots",
 ]
@@ -84,6 +86,15 @@ _requests = Histogram(
     buckets=_DURATIONS,
 )
 _sent_again = Counter("vesicle_relay_sent_again", "Runs whose message was sent again.")
+_lateness = Histogram(
+    "vesicle_schedule_lateness_seconds",
+    "From when a tick is due until its run is made.",
+    buckets=_WAITS,
+)
+_skipped = Counter("vesicle_schedule_ticks_skipped", "Ticks that did not run.", ["reason"])
+_webhooks = Counter(
+    "vesicle_webhook_attempts", "Attempts to deliver a webhook, by outcome.", ["outcome"]
+)
 _depth = Gauge(
     "vesicle_queue_messages",
     "Messages of a queue: queued, capped, delayed, held, dead.",
@@ -212,9 +223,24 @@ def queue_unknown() -> None:
         gauge.clear()
 
 
+def webhook_attempted(*, delivered: bool) -> None:
+    """Count an attempt to deliver a webhook."""
+    _webhooks.labels("delivered" if delivered else "failed").inc()
+
+
 def relay_sent_again(count: int) -> None:
     """Count runs whose message was taken for lost."""
     _sent_again.inc(count)
+
+
+def tick_fired(lateness: float) -> None:
+    """Note by how many seconds a schedule's tick was late."""
+    _lateness.observe(max(0.0, lateness))
+
+
+def tick_skipped(reason: str) -> None:
+    """Count a tick that does not run."""
+    _skipped.labels(reason).inc()
 
 
 # Finding a label's instrument costs more than using it, and every run does.

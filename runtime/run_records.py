@@ -17,6 +17,7 @@ from runtime.credits.ledger import Demand, reserve, settle
 from runtime.db import Database
 from runtime.errors import VesicleError
 from runtime.moments import uuid_moment
+from runtime.news import Watched
 from runtime.runs.finish import finish_query
 from runtime.runs.hold import Refusal, claim_runs, hand_back, mark_called
 from runtime.runs.postpone import postpone_runs
@@ -30,8 +31,11 @@ __all__ = ["RunRecords"]
 class RunRecords:
     """Claims, reserves, marks, postpones and finishes, for one event loop."""
 
-    def __init__(self, database: Database, redis: Redis, *, lease: float) -> None:
+    def __init__(
+        self, database: Database, redis: Redis, *, lease: float, watched: Watched | None = None
+    ) -> None:
         """Claim for `lease` seconds at a time; tell over `redis` who has ended."""
+        self._watched = watched or Watched(redis)
         self._database = database
         self._redis = redis
         self._lease = lease
@@ -86,6 +90,7 @@ class RunRecords:
         claims = await claim_runs(self._database, tickets, lease=self._lease)
         for claim in claims:
             _count_start(claim)
+        self._watched.tell(claim.run_id for claim in claims if isinstance(claim, Claim))
         return claims
 
     async def _reserve(self, demands: Sequence[Demand]) -> list[VesicleError | None]:
@@ -114,6 +119,7 @@ class RunRecords:
         for claim, postponement in late:
             if claim.run_id in delays:
                 metrics.run_put_off(postponement.reason, claim.queue)
+        self._watched.tell(delays)
         return [delays.get(claim.run_id) for claim, _ in late]
 
     async def _finish(self, endings: Sequence[tuple[Claim, Ending]]) -> list[bool]:
@@ -130,6 +136,11 @@ class RunRecords:
             (rows,) = await self._database.ask(scope, query)
             ours = {row["id"] for row in rows}
         await tell_ended(self._redis, ours)
+        self._watched.tell(
+            each
+            for claim, _ in endings
+            for each in (claim.owner.tenant_id, claim.owner.workspace_id)
+        )
         moment = now()
         for claim, ending in endings:
             if claim.run_id in ours:

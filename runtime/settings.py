@@ -14,7 +14,7 @@ from runtime.errors import ConfigurationError
 __all__ = ["ROLES", "Role", "Settings", "settings"]
 
 #: The database logins that Vesicle's processes use; none of them may bypass row security.
-Role = Literal["authenticator", "runtime", "manager", "proxy", "worker", "scheduler"]
+Role = Literal["authenticator", "runtime", "manager", "proxy", "worker", "scheduler", "messenger"]
 ROLES: tuple[Role, ...] = (
     "authenticator",
     "runtime",
@@ -22,6 +22,7 @@ ROLES: tuple[Role, ...] = (
     "proxy",
     "worker",
     "scheduler",
+    "messenger",
 )
 
 
@@ -57,6 +58,7 @@ class Settings(BaseSettings):
     database_url_proxy: SecretStr | None = None
     database_url_worker: SecretStr | None = None
     database_url_scheduler: SecretStr | None = None
+    database_url_messenger: SecretStr | None = None
 
     #: 32 random bytes in base64: stamps, cursors and role passwords are derived from it.
     root_key: SecretStr | None = None
@@ -99,6 +101,19 @@ class Settings(BaseSettings):
     sandbox_stack: int = Field(default=1 << 20, ge=1 << 16, le=4 << 20)
     sandbox_output: int = Field(default=5_000_000, ge=1)
     sandbox_log: int = Field(default=65_536, ge=0)
+    #: Webhooks that one worker process sends at once, 0 for none, and to one endpoint, whatever
+    #: process sends them; seconds that each may take.
+    webhook_calls: int = Field(default=64, ge=0)
+    webhook_calls_each: int = Field(default=10, ge=1)
+    webhook_timeout: float = Field(default=30.0, gt=0, le=300)
+    #: Seconds of nothing but failures after which an endpoint is switched off: 5 days.
+    webhook_patience: float = Field(default=5 * 86_400, gt=0)
+    #: Days for which deliveries are kept.
+    webhook_retention: float = Field(default=14, gt=0)
+    #: Failed runs of one workspace that nobody has dealt with, at which an alert is raised.
+    dead_letter_alert: int = Field(default=100, ge=1)
+    #: Live streams of one tenant, or of a workspace's managers, in one API process.
+    live_streams: int = Field(default=50, ge=1)
     #: Seconds for which a claimed run is held without a sign of life from its worker.
     lease: float = 10.0
     #: Seconds that a stopping worker gives its runs before it hands them back.

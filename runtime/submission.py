@@ -40,6 +40,7 @@ from runtime.runs.accept import (
     KeyClaim,
     claim_keys,
     free_keys,
+    insert_once,
     insert_runs,
     mark_unsent,
 )
@@ -142,6 +143,19 @@ class Submission:
         async with self.database.transaction(_scope(owner)) as connection:
             await insert_runs(connection, owner, runs)
         await self._send(owner, runs)
+
+    async def submit_once(self, owner: Owner, runs: Sequence[NewRun]) -> set[UUID]:
+        """Accept those of the runs that are not there yet under their ids, and return these.
+
+        Raises BacklogFullError if the tenant's backlog has no room for all of them.
+        """
+        if refused := await self.backlogs.refuse_beyond(owner, len(runs)):
+            raise refused[0]
+        async with self.database.transaction(_scope(owner)) as connection:
+            made = await insert_once(connection, [(owner, run) for run in runs])
+        self.backlogs.add(owner, len(made))
+        await self._send(owner, [run for run in runs if run.id in made])
+        return made
 
     @asynccontextmanager
     async def accepting(

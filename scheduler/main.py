@@ -20,12 +20,20 @@ from runtime.rabbitmq import open_carrier
 from runtime.redis_check import warn_if_evicting
 from runtime.settings import Settings
 from runtime.stamps import MessageStamps
+from scheduler.alerts import watch_connections, watch_dead_letters, watch_limits
 from scheduler.caps import sync_caps, sync_caps_when_told
 from scheduler.due import send_due
+from scheduler.firing import Firing
 from scheduler.metrics import QueueWatch
 from scheduler.refill import WAIT, Refiller
 from scheduler.relay import Relay
-from scheduler.upkeep import ensure_partitions, forget_expired_keys, release_orphans
+from scheduler.triggers import reconcile_when_told
+from scheduler.upkeep import (
+    ensure_partitions,
+    forget_deliveries,
+    forget_expired_keys,
+    release_orphans,
+)
 
 __all__ = ["run_scheduler"]
 
@@ -62,7 +70,9 @@ async def run_scheduler(settings: Settings) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     async with contextlib.AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database(settings, root, ["scheduler"], size=4))
+        database = await stack.enter_async_context(
+            Database(settings, root, ["scheduler", "worker"], size=4)
+        )
         redis = connect(settings.required_redis_url())
         stack.push_async_callback(redis.aclose)
         dispatch = Dispatch(redis, MessageStamps(root), open_carrier(settings))
@@ -73,6 +83,10 @@ async def run_scheduler(settings: Settings) -> None:
         stack.push_async_callback(listening.aclose)
         told = sync_caps_when_told(database, redis, listening)
         stack.callback(asyncio.create_task(told).cancel)
+        triggers = reconcile_when_told(database, redis, listening)
+        stack.callback(asyncio.create_task(triggers).cancel)
+        firing = Firing(database, dispatch, backlog=settings.backlog)
+        stack.callback(asyncio.create_task(firing.run(listening)).cancel)
         refiller = Refiller(database, redis, waiting, dispatch)
         stack.callback(asyncio.create_task(refiller.run()).cancel)
         duties = _Duties()
@@ -94,7 +108,11 @@ async def run_scheduler(settings: Settings) -> None:
             (5.0, lambda: send_due(database, dispatch)),
             (5.0, refiller.find_deep),
             (5.0, watch.measure),
+            (15.0, lambda: watch_limits(database)),
+            (60.0, lambda: watch_connections(database)),
+            (60.0, lambda: watch_dead_letters(database, settings.dead_letter_alert)),
             (60.0, lambda: release_orphans(database)),
+            (600.0, lambda: forget_deliveries(database, settings.webhook_retention)),
             (600.0, lambda: forget_expired_keys(database)),
             (3600.0, lambda: ensure_partitions(database)),
         ):

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from runtime.db import Database
 
-__all__ = ["ensure_partitions", "forget_expired_keys", "release_orphans"]
+__all__ = [
+    "ensure_partitions",
+    "forget_deliveries",
+    "forget_expired_keys",
+    "release_orphans",
+]
 
 #: Months of partitions that exist ahead of time.
 _MONTHS = 2
+
+#: Rows that one statement deletes.
+_BATCH = 5000
+
+_OLD_DELIVERIES = """
+DELETE FROM webhook_deliveries WHERE id IN (
+    SELECT id FROM webhook_deliveries
+    WHERE created_at < now() - make_interval(secs => %(days)s * 86400) LIMIT %(batch)s)
+"""
 
 #: What a run reserved is settled in the statement that ends it; this is for what slipped through.
 #: A request that passes through has no run, and is over, whatever comes, before two minutes are; a
@@ -52,6 +66,24 @@ async def forget_expired_keys(database: Database) -> int:
     async with database.unscoped("scheduler") as connection:
         cursor = await connection.execute("DELETE FROM idempotency_keys WHERE expires_at < now()")
         return cursor.rowcount
+
+
+async def forget_deliveries(database: Database, days: float) -> int:
+    """Delete webhook deliveries that are older than so many days; return how many.
+
+    Endpoints that were deleted an hour ago go too, with theirs: nobody is writing one any more.
+    """
+    async with database.unscoped("scheduler") as connection:
+        await connection.execute(
+            "DELETE FROM webhook_endpoints WHERE deleted_at < now() - interval '1 hour'"
+        )
+    total = 0
+    while True:
+        async with database.unscoped("scheduler") as connection:
+            cursor = await connection.execute(_OLD_DELIVERIES, {"days": days, "batch": _BATCH})
+        total += cursor.rowcount
+        if cursor.rowcount < _BATCH:
+            return total
 
 
 async def release_orphans(database: Database) -> None:

@@ -31,6 +31,7 @@ from launch.embedded import Embedded
 from launch.migrate import migrate
 from runtime import logs
 from runtime.api.app import create_app
+from runtime.api.serving import Server
 from runtime.credentials.vault import Vault, load_vault
 from runtime.functions.registry import Functions
 from runtime.keys import RootKey, load_root_key
@@ -91,6 +92,7 @@ def platform():
             egress_allow="127.0.0.0/8",
             egress_http=True,
             log_level="ERROR",
+            webhook_calls=0,  # those who test deliveries make them
         )
         logs.configure(settings)
         # Tests that look at log lines change the configuration of loggers in use.
@@ -122,7 +124,7 @@ async def app(platform):
 async def api_url(app):
     """The address of the API over real HTTP."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
+    server = Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True

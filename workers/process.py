@@ -27,6 +27,7 @@ from runtime.functions.registry import Functions
 from runtime.health import serve_health
 from runtime.keys import RootKey
 from runtime.lanes.client import connect
+from runtime.news import Watched
 from runtime.rabbitmq import open_carrier
 from runtime.redis_check import warn_if_evicting
 from runtime.run_records import RunRecords
@@ -36,6 +37,7 @@ from runtime.settings import Settings
 from runtime.stamps import MessageStamps
 from runtime.workload import Workload
 from workers.letters import Letters
+from workers.webhooks import delivering
 
 __all__ = ["WorkerProcess"]
 
@@ -88,8 +90,9 @@ class WorkerProcess:
                 sandbox,
                 own_api,
             )
-            records = RunRecords(database, redis, lease=settings.lease)
-            node_records = NodeRecords(database)
+            watched = Watched(redis)
+            records = RunRecords(database, redis, lease=settings.lease, watched=watched)
+            node_records = NodeRecords(database, watched)
             dispatch = Dispatch(redis, MessageStamps(self.root), open_carrier(settings))
             self.execution = Execution(
                 records=records,
@@ -105,6 +108,7 @@ class WorkerProcess:
                 workload=workload,
             )
             await stack.enter_async_context(self.letters.kept_in(database))
+            await stack.enter_async_context(delivering(settings, self.root, self.vault))
             await stack.enter_async_context(
                 serve_health(
                     settings.health_port,
@@ -114,6 +118,10 @@ class WorkerProcess:
                 )
             )
             await warn_if_evicting(redis)
-            for work in (holder.keep(), listen(listening, preparer.forget, holder.stop)):
+            for work in (
+                holder.keep(),
+                listen(listening, preparer.forget, holder.stop),
+                watched.listen(listening),
+            ):
                 stack.callback(asyncio.create_task(work).cancel)
             yield

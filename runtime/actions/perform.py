@@ -33,6 +33,7 @@ from runtime.errors import (
 )
 from runtime.formulas import answering, computed
 from runtime.functions.registry import FunctionContext, Functions
+from runtime.outbox import connections_told
 from runtime.runs.states import Claim
 from runtime.sandbox.conversation import Client
 from runtime.sandbox.pool import Sandbox
@@ -202,11 +203,13 @@ class Performer:
     async def _defunct(self, connected: Connected, error: ConnectionExpiredError) -> VesicleError:
         """Note that a static credential was refused; only the customer can mend that."""
         async with self.database.transaction(Scope.worker([connected.owner])) as connection:
-            await connection.execute(
+            cursor = await connection.execute(
                 "UPDATE connections SET state = 'CLIENT_ACTION_REQUIRED', updated_at = now()"
                 " WHERE id = %s AND state = 'READY'",
                 (connected.id,),
             )
+            if cursor.rowcount:
+                await connections_told(connection, "disconnected", [connected.id])
         return error
 
     # --- http-request -------------------------------------------------------------------------
@@ -300,12 +303,21 @@ class Performer:
 
     async def _note_test(self, connected: Connected, error: VesicleError | None) -> None:
         async with self.database.transaction(Scope.worker([connected.owner])) as connection:
-            await connection.execute(
-                "UPDATE connections SET tested_at = now(), updated_at = now(),"
+            cursor = await connection.execute(
+                "WITH before AS (SELECT id, state, tested_at FROM connections WHERE id = %s"
+                " FOR UPDATE) UPDATE connections AS c SET tested_at = now(), updated_at = now(),"
                 " revision = revision + 1, error = %s,"
-                " state = CASE WHEN %s THEN 'READY' ELSE state END WHERE id = %s",
-                (jsontext.dumps(error.body()) if error else None, error is None, connected.id),
+                " state = CASE WHEN %s THEN 'READY' ELSE c.state END FROM before"
+                " WHERE c.id = before.id RETURNING before.state, before.tested_at",
+                (connected.id, jsontext.dumps(error.body()) if error else None, error is None),
             )
+            before = await cursor.fetchone()
+            if error is not None or before is None:
+                return
+            if before["tested_at"] is None:  # one that never worked is not kept
+                await connections_told(connection, "created", [connected.id])
+            elif before["state"] != "READY":
+                await connections_told(connection, "reconnected", [connected.id])
 
     async def _refresh(self, connected: Connected) -> Result:
         if not connected.definition.auth.uses_tokens:

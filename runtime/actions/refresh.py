@@ -27,6 +27,7 @@ from runtime.errors import (
     ConnectionDefunctError,
     VesicleError,
 )
+from runtime.outbox import connections_told
 from runtime.tenancy import Scope
 
 __all__ = ["Refresher"]
@@ -126,11 +127,16 @@ class Refresher:
                 document,
                 expected_version=connected.version or None,
             )
-            await connection.execute(
-                "UPDATE connections SET refreshing_until = NULL, expires_at = %s, state = 'READY',"
-                " error = NULL, updated_at = now(), revision = revision + 1 WHERE id = %s",
-                (grant.expires_at, connected.id),
+            cursor = await connection.execute(
+                "WITH before AS (SELECT id, state FROM connections WHERE id = %s FOR UPDATE)"
+                " UPDATE connections AS c SET refreshing_until = NULL, expires_at = %s,"
+                " state = 'READY', error = NULL, updated_at = now(), revision = revision + 1"
+                " FROM before WHERE c.id = before.id RETURNING before.state <> 'READY' AS was_off",
+                (connected.id, grant.expires_at),
             )
+            before = await cursor.fetchone()
+            if before is not None and before["was_off"]:
+                await connections_told(connection, "reconnected", [connected.id])
         if not stored:
             # The customer connected anew meanwhile; theirs are the newer credentials.
             log.info("credentials.superseded", connection_id=str(connected.id))
@@ -138,17 +144,21 @@ class Refresher:
     async def _release(self, connected: Connected, error: VesicleError | None) -> None:
         defunct = isinstance(error, ConnectionDefunctError)
         async with self.database.transaction(Scope.worker([connected.owner])) as connection:
-            await connection.execute(
-                "UPDATE connections SET refreshing_until = NULL,"
-                " state = CASE WHEN %(defunct)s THEN 'CLIENT_ACTION_REQUIRED' ELSE state END,"
-                " error = CASE WHEN %(defunct)s THEN %(error)s::jsonb ELSE error END"
-                " WHERE id = %(id)s",
+            cursor = await connection.execute(
+                "WITH before AS (SELECT id, state FROM connections WHERE id = %(id)s FOR UPDATE)"
+                " UPDATE connections AS c SET refreshing_until = NULL,"
+                " state = CASE WHEN %(defunct)s THEN 'CLIENT_ACTION_REQUIRED' ELSE c.state END,"
+                " error = CASE WHEN %(defunct)s THEN %(error)s::jsonb ELSE c.error END"
+                " FROM before WHERE c.id = before.id RETURNING before.state <> c.state AS changed",
                 {
                     "defunct": defunct,
                     "error": jsontext.dumps(error.body()) if error else None,
                     "id": connected.id,
                 },
             )
+            row = await cursor.fetchone()
+            if row is not None and row["changed"]:
+                await connections_told(connection, "disconnected", [connected.id])
 
     async def _load(self, connected: Connected) -> Connected:
         async with self.database.transaction(Scope.worker([connected.owner])) as connection:

@@ -15,6 +15,7 @@ from runtime.config.link_actions import LINK_ACTION_TYPES
 from runtime.config.specs.flows import NODE_ACTIONS
 from runtime.errors import ConfigurationError
 from runtime.formulas import check
+from runtime.schedules.timing import timing_of_node
 
 __all__ = ["check_spec"]
 
@@ -128,6 +129,8 @@ def _faults_of_node(node: dict[str, Any], where: str) -> Iterator[dict[str, str]
     config = node.get("config") or {}
     for name in _NODE_FORMULAS.get(node["type"], ()):
         yield from _faults(check, config.get(name), f"{where}/config/{name}")
+    if node["type"] == "schedule-trigger":
+        yield from _faults_of_times(config, f"{where}/config")
     kind = NODE_ACTIONS.get(node["type"], node["type"])
     if kind not in ACTION_TYPES:
         return
@@ -139,6 +142,13 @@ def _faults_of_node(node: dict[str, Any], where: str) -> Iterator[dict[str, str]
             yield {**fault, "path": where + fault["path"]}
         return
     yield from ({**fault, "path": where + fault["path"]} for fault in _faults_of_action(spec))
+
+
+def _faults_of_times(config: dict[str, Any], where: str) -> Iterator[dict[str, str]]:
+    try:
+        timing_of_node(config)
+    except ConfigurationError as invalid:
+        yield from ({**fault, "path": where + fault["path"]} for fault in invalid.data["errors"])
 
 
 def _faults_at(

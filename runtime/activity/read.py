@@ -17,7 +17,9 @@ from runtime.tenancy import Scope
 __all__ = [
     "ActivityFilter",
     "find_activity",
+    "fits",
     "list_activity",
+    "list_since",
     "public_activity",
     "public_run_log",
 ]
@@ -114,6 +116,41 @@ def _conditions(scope: Scope, wanted: ActivityFilter) -> tuple[str, dict[str, An
     conditions = [place]
     conditions += [test for name, test in _TESTS.items() if values[name] is not None]
     return " AND ".join(conditions), values
+
+
+async def list_since(
+    connection: AsyncConnection[DictRow],
+    scope: Scope,
+    wanted: ActivityFilter,
+    after: UUID,
+    limit: int,
+    seen: Sequence[UUID] = (),
+) -> list[DictRow]:
+    """Return the oldest records after an id that fit and were not seen."""
+    where, values = _conditions(scope, wanted)
+    cursor = await connection.execute(
+        f"SELECT {_BRIEF}, t.key AS tenant_key FROM (SELECT * FROM activity_records AS a"  # noqa: S608 - our own columns and conditions
+        f" WHERE {where} AND a.id > %(after)s AND a.id <> ALL(%(seen)s::uuid[])"
+        " ORDER BY a.id LIMIT %(limit)s) AS a"
+        " JOIN tenants AS t ON t.id = a.tenant_id ORDER BY a.id",
+        {**values, "after": after, "limit": limit, "seen": list(seen)},
+    )
+    return await cursor.fetchall()
+
+
+def fits(row: DictRow, wanted: ActivityFilter) -> bool:
+    """Return whether a record is one that a list of these would show, apart from its time."""
+    same = ("tenant_id", "element_id", "element_key", "integration_id", "connection_id", "run_id")
+    if any(getattr(wanted, name) not in (None, row[name]) for name in same):
+        return False
+    if wanted.statuses is not None and row["status"] not in wanted.statuses:
+        return False
+    if wanted.tag is not None and not f"{row['tag']}:".startswith(f"{wanted.tag}:"):
+        return False
+    if wanted.search is None:
+        return True
+    texts = (row["element_key"], (row["error"] or {}).get("message"))
+    return any(wanted.search.lower() in str(text or "").lower() for text in texts)
 
 
 async def find_activity(

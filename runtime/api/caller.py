@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -14,7 +15,14 @@ from runtime.api.services import Services, services_of
 from runtime.errors import AccessDeniedError, NotAuthenticatedError
 from runtime.tenancy import Owner, Scope
 
-__all__ = ["AnyCaller", "Caller", "ManagerCaller", "TenantCaller"]
+__all__ = [
+    "AnyCaller",
+    "Caller",
+    "ManagerCaller",
+    "TenantCaller",
+    "bearer_token",
+    "caller_of",
+]
 
 _BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 
@@ -55,20 +63,20 @@ class Caller:
         return "manager" if self.tenant_id is None else f"tenant:{self.tenant_key}"
 
 
-async def authenticate(
-    request: Request, services: Annotated[Services, Depends(services_of)]
-) -> Caller:
-    """Return the caller of a request; NotAuthenticatedError without a valid token.
-
-    A token is taken from the header only: one in a URL would end up in logs.
-    """
+def bearer_token(request: Request) -> str:
+    """Return the token that the header carries; NotAuthenticatedError if there is none."""
     match = _BEARER.fullmatch(request.headers.get("authorization", "").strip())
     if match is None:
         raise NotAuthenticatedError(
             "Send an access token in the header `Authorization: Bearer <token>`.",
             headers={"WWW-Authenticate": "Bearer"},
         )
-    identity = await services.authenticator.authenticate(match[1])
+    return match[1]
+
+
+async def caller_of(services: Services, token: str) -> tuple[Caller, datetime | None]:
+    """Return whom a token speaks for, and when it ends if that is known."""
+    identity = await services.authenticator.authenticate(token)
     caller = Caller(
         identity.workspace_id, identity.workspace_key, identity.tenant_id, identity.tenant_key
     )
@@ -76,6 +84,17 @@ async def authenticate(
         workspace_id=str(caller.workspace_id),
         tenant_id=str(caller.tenant_id) if caller.tenant_id else None,
     )
+    return caller, identity.expires_at
+
+
+async def authenticate(
+    request: Request, services: Annotated[Services, Depends(services_of)]
+) -> Caller:
+    """Return the caller of a request; NotAuthenticatedError without a valid token.
+
+    A token is taken from the header only: one in a URL would end up in logs.
+    """
+    caller, _ = await caller_of(services, bearer_token(request))
     return caller
 
 

@@ -13,7 +13,8 @@ from runtime.actions.validate import check_spec
 from runtime.config.kinds import Kind
 from runtime.config.locate import Located
 from runtime.config.needs import Known, Need, faults_of_needs, known_of, needs_of
-from runtime.config.rows import Viewer
+from runtime.config.rows import Viewer, as_layer
+from runtime.config.store import ElementRow
 from runtime.config.target import target_of
 from runtime.errors import AccessDeniedError, BadRequestError, ConfigurationError, VesicleError
 
@@ -78,7 +79,7 @@ def effective_record(
         "id": str(itself.id),
         "key": found.key,
         "revision": found.revision,
-        "isCustomized": any(layer.is_patch and layer.spec for layer in found.layers),
+        "isCustomized": any(_adapts(located.kind, layer) for layer in found.layers),
         "isReadOnly": _is_read_only(located, caller),
         **_with_needs(
             _state(located.kind, found.spec, found.key, found.revision),
@@ -116,7 +117,7 @@ def stored_record(located: Located, row: Element, caller: Viewer, keys: Keys) ->
         "id": str(row.id),
         "key": row.key,
         "revision": row.revision,
-        "isCustomized": is_patch and bool(row.spec),
+        "isCustomized": _adapts(located.kind, as_layer(row)),
         "isReadOnly": _is_read_only(located, caller) or row.tenant_id != caller.tenant_id,
         **(
             state
@@ -166,6 +167,12 @@ def _place(row: Element, keys: Keys) -> dict[str, Any]:
         "parentId": _text(row.parent_id),
         **({"connectorKey": row.app} if row.app else {}),
     }
+
+
+def _adapts(kind: Kind, row: ElementRow) -> bool:
+    """Return whether a row is a customisation that says more than whether it is switched on."""
+    switches = kind.switches if row.layer == kind.instances else frozenset()
+    return row.is_patch and bool(row.spec.keys() - switches)
 
 
 def _parents(located: Located, rows: Sequence[Element]) -> dict[str, Any]:

@@ -116,6 +116,7 @@ class Instances:
             current = await record_of(session, self.caller, located)
             # Where it stands has been found by what the body says, so it is not said again.
             document = without_envelope(self.kind, body, {**body, "key": current["key"]})
+            document = {**self._switches(current), **document}
             allowed = await editable_paths(session, self.kind, self.caller)
             edit = Edit(document, replaces=False, allowed=allowed)
             done = await change(session, located, target, edit, check_spec)
@@ -123,6 +124,13 @@ class Instances:
             record = await settle(session, self.caller, located, done)
         await self.services.changed(self.caller.workspace_id)
         return record
+
+    async def switched(self, wanted: Asked) -> dict[str, Any]:
+        """Return what makes an instance one that was made on purpose: a flow's says if it is on."""
+        return self._switches(await self.shown(wanted)) if self.kind.switches else {}
+
+    def _switches(self, record: Record) -> dict[str, Any]:
+        return {name: record.get(name, True) for name in self.kind.switches}
 
     async def shown(self, wanted: Asked) -> Record:
         """Return the instance; NotFoundError if there is none."""

@@ -8,7 +8,15 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from runtime.activity.audit import audit
@@ -19,13 +27,20 @@ from runtime.config.locate import locate
 from runtime.config.places import Named, find_spot
 from runtime.config.rows import Viewer
 from runtime.credits.limits import LimitScope, WhenReached, parse_window
-from runtime.credits.manage import LimitPlace, find_limit, public_limit
+from runtime.credits.manage import ALERT_AT, LimitPlace, find_limit, public_limit
 from runtime.errors import BadRequestError
 
-__all__ = ["Amount", "LimitBody", "amount_of", "place_of", "recorded", "refuse_move"]
+__all__ = ["AlertAt", "Amount", "LimitBody", "amount_of", "place_of", "recorded", "refuse_move"]
 
 #: Units that a limit may allow; null is unlimited.
 Amount = Annotated[StrictInt | StrictFloat, Field(ge=0, le=1e15, allow_inf_nan=False)] | None
+
+#: Parts of a limit at which an alert is raised; none for no alerts.
+AlertAt = Annotated[
+    list[Annotated[StrictInt | StrictFloat, Field(gt=0, le=1)]],
+    Field(max_length=5),
+    AfterValidator(lambda parts: sorted(set(parts))),
+]
 
 #: What each scope's subject may be named by; without one the limit counts for each by itself.
 _SUBJECTS: dict[str, tuple[str, ...]] = {
@@ -36,9 +51,11 @@ _SUBJECTS: dict[str, tuple[str, ...]] = {
 _NAMES = sorted({name for names in _SUBJECTS.values() for name in names})
 
 #: What a limit shows and nobody sets; a body may carry it along.
-_IGNORED = frozenset({"id", "createdAt", "updatedAt", "archivedAt", "limit", "whenReached"})
+_IGNORED = frozenset(
+    {"id", "createdAt", "updatedAt", "archivedAt", "limit", "whenReached", "alertAt"}
+)
 #: What the audit trail keeps of a limit.
-_RECORDED = ("resource", "scope", "window", "limit", "whenReached")
+_RECORDED = ("resource", "scope", "window", "limit", "whenReached", "alertAt")
 
 
 class LimitBody(BaseModel):
@@ -53,6 +70,7 @@ class LimitBody(BaseModel):
     limit: Amount
     #: Whether a run that does not fit is refused with 429, or waits until it fits.
     when_reached: WhenReached = "refuse"
+    alert_at: AlertAt = Field(default_factory=lambda: list(ALERT_AT))
     tenant_key: str | None = None
     tenant_id: str | None = None
     integration_key: str | None = None

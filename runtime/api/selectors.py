@@ -19,6 +19,7 @@ __all__ = [
     "asked",
     "flag",
     "id_in_path",
+    "id_in_query",
     "instance_of",
     "layers_of",
     "named",
@@ -116,3 +117,16 @@ def id_in_path(text: str, what: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise NotFoundError(f"There is no {what} {text[:100]!r}.") from None
+
+
+def id_in_query(query: Mapping[str, str], name: str) -> UUID | None:
+    """Return the id that a list is narrowed to, or None; BadRequestError for what is no id."""
+    if name not in query:
+        return None
+    try:
+        return UUID(query[name])
+    except ValueError:
+        raise BadRequestError(
+            f"{name} is not an id.",
+            data={"errors": [{"path": f"/{name}", "message": "is not an id"}]},
+        ) from None

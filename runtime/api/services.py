@@ -22,6 +22,8 @@ from runtime.dispatch import Dispatch
 from runtime.health import Reachability, serve_health
 from runtime.keys import RootKey, load_root_key
 from runtime.lanes.client import connect
+from runtime.live.hub import Hub
+from runtime.live.tails import Tails
 from runtime.proxy.connections import Connections
 from runtime.proxy.passing import Proxy
 from runtime.proxy.records import Records
@@ -49,6 +51,8 @@ class Services:
     submission: Submission
     waiters: Waiters
     proxy: Proxy
+    hub: Hub
+    tails: Tails
 
     async def changed(self, workspace_id: UUID) -> None:
         """Tell every process that a workspace's configuration changed. Call it after commit."""
@@ -86,9 +90,15 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         )
         stack.push_async_callback(proxy.close)
 
+        hub = Hub(redis, most=settings.live_streams)
+
         def forget(workspace_id: UUID | None) -> None:
             authenticator.forget(workspace_id)
             proxy.connections.forget(workspace_id)
+            if workspace_id is None:
+                hub.heard_all()
+            else:
+                hub.heard([workspace_id])
 
         task = asyncio.create_task(listen(listening, forget))
         stack.callback(task.cancel)
@@ -103,6 +113,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             )
         )
         await warn_if_evicting(redis)
+        await stack.enter_async_context(hub.open(listening))
         yield Services(
             settings=settings,
             root=root,
@@ -117,6 +128,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             ),
             waiters=waiters,
             proxy=proxy,
+            hub=hub,
+            tails=Tails(hub),
         )
 
 

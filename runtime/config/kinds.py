@@ -63,6 +63,8 @@ class Kind:
     #: The layer at which a tenant's own row is an instance of the element: made on first use, with
     #: an id, archived and restored by itself. None for kinds without instances.
     instances: str | None = None
+    #: What an instance may say without differing from its parent, and keeps when it is reset.
+    switches: frozenset[str] = frozenset()
 
     def stands_at(self, layer: str) -> bool:
         """Return whether rows of this kind may stand at a layer, customisations included."""
@@ -132,7 +134,16 @@ KINDS: dict[str, Kind] = {
         _kind("external-app", _CATALOGUE, ExternalAppSpec),
         _kind("data-source", _EVERYWHERE, DataSourceSpec, _ALL, "connection"),
         _kind("field-mapping", _EVERYWHERE, FieldMappingSpec, _ALL, "connection"),
-        Kind("flow", "flows", "flow", _EVERYWHERE, parse_flow, _ALL, instances="connection"),
+        Kind(
+            "flow",
+            "flows",
+            "flow",
+            _EVERYWHERE,
+            parse_flow,
+            _ALL,
+            instances="connection",
+            switches=frozenset({"enabled"}),
+        ),
         _kind("app-data-schema", _WORKSPACE, AppDataSchemaSpec, _ALL, "tenant"),
         _kind("data-link-table", _WORKSPACE, DataLinkTableSpec, _LABELS, "connection"),
         _kind("app-event-type", _WORKSPACE, AppEventTypeSpec),

@@ -147,9 +147,11 @@ async def reset(session: AsyncSession, located: Located, target: Target) -> Chan
         )
     dropped = own.spec
     if own.layer == located.kind.instances:
-        if not dropped:
+        switches = located.kind.switches
+        kept = {name: value for name, value in dropped.items() if name in switches}
+        if kept == dropped:
             return None
-        _rewrite(own, {})
+        _rewrite(own, kept)
     else:
         await session.delete(own)
     await session.flush()

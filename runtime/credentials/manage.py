@@ -20,6 +20,7 @@ from runtime.errors import (
     NotFoundError,
     RevisionConflictError,
 )
+from runtime.outbox import connections_told
 from runtime.tenancy import Owner, Scope
 
 __all__ = [
@@ -203,11 +204,15 @@ async def replace_credentials(
 ) -> None:
     """Seal new credentials in place of the old; what was learned about the old ones is dropped."""
     await save_sealed(database, vault, credentials_of(owner, connection_id), credentials)
-    await database.execute(
-        "UPDATE connections SET state = 'READY', error = NULL, expires_at = NULL,"
-        " refreshing_until = NULL WHERE id = %s",
+    cursor = await database.execute(
+        "WITH before AS (SELECT id, state FROM connections WHERE id = %s FOR UPDATE)"
+        " UPDATE connections AS c SET state = 'READY', error = NULL, expires_at = NULL,"
+        " refreshing_until = NULL FROM before WHERE c.id = before.id RETURNING before.state",
         (connection_id,),
     )
+    states = [row["state"] for row in await cursor.fetchall()]
+    if states != ["READY"]:
+        await connections_told(database, "reconnected", [connection_id])
 
 
 async def disconnect_connection(
@@ -224,23 +229,27 @@ async def disconnect_connection(
 
 async def archive_connection(database: AsyncConnection[DictRow], connection_id: UUID) -> None:
     """Archive a connection; queued runs over it end as stopped when a worker claims them."""
-    await database.execute(
+    cursor = await database.execute(
         "UPDATE connections SET archived_at = now(), updated_at = now(), revision = revision + 1"
         " WHERE id = %s AND archived_at IS NULL",
         (connection_id,),
     )
+    if cursor.rowcount:
+        await connections_told(database, "deleted", [connection_id])
 
 
 async def restore_connection(database: AsyncConnection[DictRow], connection_id: UUID) -> None:
     """Undo the archiving of a connection; AlreadyExistsError if its key was taken since."""
     try:
-        await database.execute(
+        cursor = await database.execute(
             "UPDATE connections SET archived_at = NULL, updated_at = now(),"
-            " revision = revision + 1 WHERE id = %s",
+            " revision = revision + 1 WHERE id = %s AND archived_at IS NOT NULL",
             (connection_id,),
         )
     except psycopg.errors.UniqueViolation:
         raise AlreadyExistsError("Another connection has taken this key meanwhile.") from None
+    if cursor.rowcount:
+        await connections_told(database, "reconnected", [connection_id])
 
 
 def public_connection(row: DictRow) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from runtime.errors import AlreadyExistsError, NotFoundError
 from runtime.tenancy import Scope
 
 __all__ = [
+    "ALERT_AT",
     "LimitFilter",
     "LimitPlace",
     "archive_limit",
@@ -33,10 +34,14 @@ __all__ = [
     "public_limit",
     "put_limit",
     "restore_limit",
+    "set_alert_at",
     "set_amount",
     "set_when_reached",
     "shown_window",
 ]
+
+#: Parts of a limit at which an alert is raised, unless it says otherwise.
+ALERT_AT = (0.8, 1.0)
 
 _SELECT = (
     "SELECT l.*, t.key AS tenant_key FROM limits AS l LEFT JOIN tenants AS t ON t.id = l.tenant_id"
@@ -148,13 +153,15 @@ async def insert_limit(
     place: LimitPlace,
     amount: Decimal | None,
     when_reached: WhenReached = "refuse",
+    alert_at: Sequence[float] = ALERT_AT,
 ) -> UUID:
     """Write a limit and count what was used; AlreadyExistsError if there is one at its place."""
     limit_id = uuid_utils.compat.uuid7()
     try:
         await connection.execute(
             "INSERT INTO limits (id, workspace_id, tenant_id, resource, scope, subject_id,"
-            " window_seconds, amount, when_reached) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            " window_seconds, amount, when_reached, alert_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             (
                 limit_id,
                 workspace_id,
@@ -165,6 +172,7 @@ async def insert_limit(
                 place.window_seconds,
                 amount,
                 when_reached,
+                list(alert_at),
             ),
         )
     except psycopg.errors.UniqueViolation:
@@ -198,6 +206,16 @@ async def set_amount(
     )
     if row["amount"] is None and row["archived_at"] is None:
         await _recount(connection, {**row, "amount": amount}, None)
+
+
+async def set_alert_at(
+    connection: AsyncConnection[DictRow], row: DictRow, alert_at: Sequence[float]
+) -> None:
+    """Change at which parts of a limit an alert is raised. `row` is locked by the transaction."""
+    await connection.execute(
+        "UPDATE limits SET alert_at = %s, updated_at = now() WHERE id = %s",
+        (list(alert_at), row["id"]),
+    )
 
 
 async def set_when_reached(
@@ -276,6 +294,7 @@ def public_limit(row: DictRow) -> dict[str, Any]:
         "windowSeconds": row["window_seconds"],
         "limit": None if row["amount"] is None else float(row["amount"]),
         "whenReached": row["when_reached"],
+        "alertAt": row["alert_at"],
         "createdAt": row["created_at"],
         "updatedAt": row["updated_at"],
         "archivedAt": row["archived_at"],

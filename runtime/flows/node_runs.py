@@ -14,6 +14,8 @@ from runtime.batching import Batcher
 from runtime.credits.ledger import settle
 from runtime.db import Database, Query
 from runtime.flows.faults import SupersededError
+from runtime.news import Watched
+from runtime.outbox import flows_started
 from runtime.runs.partitions import among
 from runtime.runs.states import Claim
 from runtime.tenancy import Scope
@@ -125,9 +127,10 @@ class NodeRun:
 class NodeRecords:
     """Reads and writes node runs, for one event loop."""
 
-    def __init__(self, database: Database) -> None:
-        """Collect the checkpoints of runs that come at the same time."""
+    def __init__(self, database: Database, watched: Watched | None = None) -> None:
+        """Collect the checkpoints of runs that come at the same time; tell who watches them."""
         self._database = database
+        self._watched = watched
         self._writes: Batcher[tuple[Claim, NodeRun], bool] = Batcher(
             self._write, whose=lambda item: item[0].owner
         )
@@ -137,15 +140,18 @@ class NodeRecords:
 
         Large outputs are not among it; `read` brings them.
         """
-        _, rows = await self._database.ask(
-            Scope.worker([claim.owner]),
+        # Best effort: one whose worker dies right here starts without a word.
+        starts = claim.attempt == 1 and claim.parks == 0
+        asked = [
             Query(
                 "UPDATE runs SET waiting = NULL WHERE id = %s AND lease_token = %s"
                 " AND waiting IS NOT NULL RETURNING id",
                 (claim.run_id, claim.lease_token),
             ),
             Query(_BEGIN, (claim.run_id,)),
-        )
+            *([flows_started(claim.run_id)] if starts else []),
+        ]
+        rows = (await self._database.ask(Scope.worker([claim.owner]), *asked))[1]
         return {row["id"]: NodeRun(**row) for row in rows}
 
     async def read(self, claim: Claim, node: NodeRun) -> None:
@@ -195,6 +201,8 @@ class NodeRecords:
         else:
             (found,) = await self._database.ask(scope, query)
         ours = {(row["run_id"], row["id"]) for row in found}
+        if self._watched is not None:
+            self._watched.tell(claim.run_id for claim, _ in written)
         return [(claim.run_id, node.id) in ours for claim, node in written]
 
 

@@ -20,6 +20,7 @@ from runtime.moments import uuid_floor
 __all__ = [
     "LISTED",
     "RunFilter",
+    "changed_node_runs",
     "count_flow_runs",
     "downstream_of",
     "find_flow_run",
@@ -68,6 +69,15 @@ _PAGE = (
     " ORDER BY n.started_at, n.item, n.id LIMIT %(limit)s OFFSET %(offset)s"
 )
 _ONE = f"{_WHOLE_NODE} AND n.node_key = %(node)s AND n.id = %(id)s"
+_CHANGED = (
+    _NODE.format(
+        columns="""
+    NULL::jsonb AS input, n.input IS NOT NULL AS is_input_large, NULL::jsonb AS outputs,
+    now() AS moment"""
+    )
+    + " AND (%(since)s::timestamptz IS NULL OR n.finished_at IS NULL OR n.finished_at >= %(since)s)"
+    " ORDER BY n.started_at, n.item, n.id"
+)
 _DOWNSTREAM = """
 SELECT id, node_key, parent_id, output_number FROM node_runs
 WHERE run_id = %s AND parent_id = ANY(%s) AND output_number IS NOT NULL ORDER BY started_at, id
@@ -212,6 +222,20 @@ async def find_node_run(
     """Return one run of a node with all that it got and passed on."""
     values = {"run": run_id, "node": node_key, "id": node_run}
     return await (await connection.execute(_ONE, values)).fetchone()
+
+
+async def changed_node_runs(
+    connection: AsyncConnection[DictRow], run_id: UUID, since: datetime | None
+) -> tuple[list[DictRow], datetime]:
+    """Return the node runs that go on, or ended after a moment, and the moment of this look.
+
+    Without inputs and outputs: those may be large, and are read one by one.
+    """
+    rows = await (await connection.execute(_CHANGED, {"run": run_id, "since": since})).fetchall()
+    if rows:
+        return rows, rows[0]["moment"]
+    (clock,) = await (await connection.execute("SELECT now() AS moment")).fetchall()
+    return [], clock["moment"]
 
 
 async def downstream_of(

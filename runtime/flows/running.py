@@ -12,8 +12,9 @@ from psycopg.types.json import Jsonb
 from runtime.actions.prepared import Prepared
 from runtime.actions.target import Selection, find_target
 from runtime.clock import monotonic
+from runtime.config.specs.flows import FlowSpec
 from runtime.db import Database
-from runtime.errors import RunTimedOutError, VesicleError
+from runtime.errors import RunStoppedError, RunTimedOutError, VesicleError
 from runtime.flows.actions import ActionNodes
 from runtime.flows.branches import Place, Walk
 from runtime.flows.children import Children
@@ -51,7 +52,10 @@ class Flows:
 
         Raises what is wrong with the flow itself; what is wrong at a node is the run's failure.
         """
-        definition = unpin(claim.request) or await self._pin(claim)
+        try:
+            definition = unpin(claim.request) or await self._pin(claim)
+        except RunStoppedError as error:
+            return Ending(status="stopped", error=error.body())
         visits = Visits(
             claim, self.records, self.actions, self.children, await self.records.begin(claim)
         )
@@ -92,7 +96,10 @@ class Flows:
         return self.actions.secrets.pop(claim.run_id, set())
 
     async def _pin(self, claim: Claim) -> Definition:
-        """Take the flow as it is in force now, and keep it for the run's life."""
+        """Take the flow as it is in force now, and keep it for the run's life.
+
+        Raises RunStoppedError for one that was switched off since its trigger fired.
+        """
         selection = Selection(
             action=claim.element_key,
             kind="flow",
@@ -102,11 +109,20 @@ class Flows:
         )
         async with self.database.pipelined(Scope.worker([claim.owner])) as connection:
             target = await find_target(connection, claim.owner, selection)
+            _refuse_outdated(claim, target.action)
             await connection.execute(
                 "UPDATE runs SET request = request || %s WHERE id = %s AND lease_token = %s",
                 (Jsonb(pin(target.action, target.revision)), claim.run_id, claim.lease_token),
             )
         return Definition(target.action.nodes, target.action.parameters)
+
+
+def _refuse_outdated(claim: Claim, spec: FlowSpec) -> None:
+    start = claim.request["startNodeKey"]
+    if start not in spec.nodes:
+        raise RunStoppedError(f"The flow no longer has the trigger {start[:100]!r}.")
+    if not spec.enabled and claim.request["launchedBy"]["type"] != "api-trigger":
+        raise RunStoppedError("The flow is not enabled any more.")
 
 
 def _first(claim: Claim) -> Place:

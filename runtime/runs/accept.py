@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from runtime import jsontext
+from runtime.outbox import flows_queued
 from runtime.runs.states import NewRun
 from runtime.tenancy import Owner
 
@@ -18,6 +19,7 @@ __all__ = [
     "KeyClaim",
     "claim_keys",
     "free_keys",
+    "insert_once",
     "insert_runs",
     "mark_unsent",
 ]
@@ -33,6 +35,18 @@ FROM jsonb_to_recordset(%(rows)s::jsonb) AS new(
     id uuid, kind text, queue text, request jsonb, input jsonb, meta jsonb, element_id uuid,
     element_key text, element_revision text, integration_id uuid, connection_id uuid,
     priority smallint, redrive_of uuid, waits_in_table boolean)
+"""
+
+# Of many tenants at once, and each run once: whoever makes a run again under its id makes nothing.
+_INSERT_ONCE = """
+INSERT INTO runs (id, workspace_id, tenant_id, kind, queue, request, input, meta, element_id,
+                  element_key, integration_id, connection_id)
+SELECT id, workspace_id, tenant_id, kind, queue, request, input, meta, element_id, element_key,
+       integration_id, connection_id
+FROM jsonb_to_recordset(%s::jsonb) AS new(
+    id uuid, workspace_id uuid, tenant_id uuid, kind text, queue text, request jsonb, input jsonb,
+    meta jsonb, element_id uuid, element_key text, integration_id uuid, connection_id uuid)
+ON CONFLICT (id) DO NOTHING RETURNING id
 """
 
 # In the order of the keys, so that two batches never wait for each other in a circle.
@@ -68,6 +82,28 @@ async def insert_runs(
     await connection.execute(
         _INSERT, {"workspace": owner.workspace_id, "tenant": owner.tenant_id, "rows": rows}
     )
+    if flows := [run.id for run in runs if run.kind == "flow"]:
+        await connection.execute(*flows_queued(flows))
+
+
+async def insert_once(
+    connection: AsyncConnection[DictRow], runs: Sequence[tuple[Owner, NewRun]]
+) -> set[UUID]:
+    """Write runs of several tenants as `queued`, those that are not there yet; return their ids."""
+    if not runs:
+        return set()
+    rows = jsontext.dumps(
+        [
+            {
+                "workspace_id": owner.workspace_id,
+                "tenant_id": owner.tenant_id,
+                **{name: getattr(run, name) for name in NewRun.__dataclass_fields__},
+            }
+            for owner, run in runs
+        ]
+    )
+    cursor = await connection.execute(_INSERT_ONCE, (rows,))
+    return {row["id"] for row in await cursor.fetchall()}
 
 
 @dataclass(frozen=True, slots=True)

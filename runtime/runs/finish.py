@@ -12,12 +12,19 @@ import uuid_utils.compat
 
 from runtime import jsontext
 from runtime.db import Query
+from runtime.outbox import runs_told
 from runtime.runs.partitions import among
 from runtime.runs.states import Claim, Ending
 
 __all__ = ["finish_query"]
 
-_FINISH = """
+_TOLD = runs_told("""
+    SELECT d.*, e.status, e.element_id, e.element_key, e.integration_id, e.connection_id, e.error,
+        e.recorded_input AS input, e.recorded_output AS output
+    FROM done AS d JOIN ended AS e ON e.id = d.id WHERE d.kind IN ('action', 'flow')
+""")
+
+_FINISH = f"""
 WITH ended AS (
     SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb) AS e(
         id uuid, token uuid, status text, output jsonb, error jsonb, element_id uuid,
@@ -34,7 +41,8 @@ WITH ended AS (
     WHERE r.id = e.id AND r.id = ANY(%(ids)s::uuid[])
       AND r.id BETWEEN %(first_id)s::uuid AND %(last_id)s::uuid AND r.lease_token = e.token
       AND r.status = 'running'
-    RETURNING r.id, r.workspace_id, r.tenant_id, r.attempt, r.started_at, r.finished_at, r.meta
+    RETURNING r.id, r.workspace_id, r.tenant_id, r.attempt, r.started_at, r.finished_at, r.meta,
+        r.kind, r.created_at
 ), recorded AS (
     INSERT INTO activity_records (id, workspace_id, tenant_id, tag, run_id, status, element_id,
         element_key, element_revision, integration_id, connection_id, attempt, duration_ms, input,
@@ -52,9 +60,9 @@ WITH ended AS (
     FROM done AS d JOIN ended AS e ON e.id = d.id
     CROSS JOIN LATERAL jsonb_each_text(e.credits)
         WITH ORDINALITY AS u(resource, amount, position)
-)
+), told AS ({_TOLD})
 SELECT id FROM done
-"""
+"""  # noqa: S608 - our own SQL
 
 _TAGS = {
     "action": "action:run",

@@ -12,12 +12,19 @@ from psycopg.rows import DictRow
 
 from runtime import jsontext
 from runtime.errors import RunStoppedError
+from runtime.outbox import runs_told
 
 __all__ = ["end_queued", "stop_run"]
 
+_TOLD = runs_told("""
+    SELECT *, 'stopped' AS status, NULL::jsonb AS input, NULL::jsonb AS output,
+        now() AS finished_at
+    FROM ended WHERE kind IN ('action', 'flow')
+""")
+
 # Without its action's schema nobody knows which parts of an input are sensitive, and these runs
 # never got as far as their action; so their records have no input.
-_END = """
+_END = f"""
 WITH ended AS (
     UPDATE runs AS r SET status = 'stopped', stop_requested = true, error = %(error)s::jsonb,
         finished_at = now(), lease_token = NULL, lease_until = NULL
@@ -25,7 +32,7 @@ WITH ended AS (
     WHERE r.id = i.id AND r.id = ANY(%(ids)s::uuid[]) AND r.status = 'queued'
     RETURNING i.record, r.id, r.workspace_id, r.tenant_id, r.kind, r.element_id, r.element_key,
         r.element_revision, r.integration_id, r.connection_id, r.attempt, r.error, r.meta,
-        r.started_at
+        r.started_at, r.created_at
 ), recorded AS (
     INSERT INTO activity_records (id, workspace_id, tenant_id, tag, run_id, status, element_id,
         element_key, element_revision, integration_id, connection_id, attempt, duration_ms, error,
@@ -36,9 +43,9 @@ WITH ended AS (
         id, 'stopped', element_id, element_key, element_revision, integration_id, connection_id,
         attempt, coalesce(extract(epoch FROM now() - started_at) * 1000, 0), error, meta, started_at
     FROM ended
-)
+), told AS ({_TOLD})
 SELECT id FROM ended
-"""
+"""  # noqa: S608 - our own SQL
 
 
 async def end_queued(

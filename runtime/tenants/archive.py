@@ -15,6 +15,7 @@ from psycopg.rows import DictRow
 
 from runtime.credits.ledger import settle
 from runtime.errors import RunStoppedError
+from runtime.outbox import connections_told
 from runtime.runs.stop import end_queued
 from runtime.tenancy import Owner
 
@@ -54,12 +55,14 @@ async def archive_tenant(connection: AsyncConnection[DictRow], owner: Owner) -> 
     )
     if not cursor.rowcount:
         return None
-    await connection.execute(
+    cursor = await connection.execute(
         "UPDATE connections SET deactivated_by = 'tenant', updated_at = now(),"
         " revision = revision + 1"
-        " WHERE tenant_id = %s AND archived_at IS NULL AND deactivated_by IS NULL",
+        " WHERE tenant_id = %s AND archived_at IS NULL AND deactivated_by IS NULL RETURNING id",
         (owner.tenant_id,),
     )
+    switched = [row["id"] for row in await cursor.fetchall()]
+    await connections_told(connection, "disconnected", switched)
     return await halt_runs(connection, owner)
 
 
@@ -105,9 +108,11 @@ async def restore_tenant(connection: AsyncConnection[DictRow], owner: Owner) -> 
     )
     if not cursor.rowcount:
         return False
-    await connection.execute(
+    cursor = await connection.execute(
         "UPDATE connections SET deactivated_by = NULL, updated_at = now(), revision = revision + 1"
-        " WHERE tenant_id = %s AND deactivated_by = 'tenant'",
+        " WHERE tenant_id = %s AND deactivated_by = 'tenant' RETURNING id",
         (owner.tenant_id,),
     )
+    switched = [row["id"] for row in await cursor.fetchall()]
+    await connections_told(connection, "reconnected", switched)
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -62,6 +63,8 @@ class Identity:
     workspace_key: str
     tenant_id: UUID | None = None
     tenant_key: str | None = None
+    #: When the token ends; None of one that a run was given.
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ class Authenticator:
             verify_unknown(token)
         claims = await self._verified.verify(token, known.keys, now=now(), leeway=self._leeway)
         if claims.tenant_key is None:
-            return Identity(known.workspace_id, workspace_key)
+            return Identity(known.workspace_id, workspace_key, expires_at=claims.expires_at)
         tenant_id, is_archived = await self._tenants.get(
             known.workspace_id,
             (claims.tenant_key, claims.name, repr(claims.fields), claims.issued_at),
@@ -115,7 +118,9 @@ class Authenticator:
         )
         if is_archived:
             raise AccessDeniedError("This tenant is archived.")
-        return Identity(known.workspace_id, workspace_key, tenant_id, claims.tenant_key)
+        return Identity(
+            known.workspace_id, workspace_key, tenant_id, claims.tenant_key, claims.expires_at
+        )
 
     async def mint(self, workspace_key: str, **claims: Any) -> str:
         """Return a token that is signed with the workspace's newest secret, good for two hours.

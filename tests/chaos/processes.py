@@ -33,7 +33,7 @@ Kind = Literal["api", "worker", "scheduler"]
 _LOGINS: Mapping[Kind, Sequence[Role]] = {
     "api": ("authenticator", "runtime", "manager", "proxy"),
     "worker": ("worker",),
-    "scheduler": ("scheduler",),
+    "scheduler": ("scheduler", "worker"),
 }
 
 #: The lease that operators get by default, and a grace short enough to be outlived by some runs.

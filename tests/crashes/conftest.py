@@ -36,6 +36,18 @@ async def app(platform):
         yield app
 
 
+#: Starts a command in a process whose clock is wrong.
+_WRONG_CLOCK = """
+import sys
+from datetime import timedelta
+from runtime import clock
+right, wrong = clock.now, timedelta(seconds=float(sys.argv.pop(1)))
+clock.now = lambda: right() + wrong
+from launch.cli import main
+main()
+"""
+
+
 class Processes:
     """Starts processes of the product and ends them with the test."""
 
@@ -45,8 +57,13 @@ class Processes:
         self._functions = install_functions(folder)
         self._running = []
 
-    async def start(self, *command, role, port):
-        """Start a process with one role's login; returns when it is ready."""
+    async def start(self, *command, role, port, clock=0.0):
+        """Start a process with its role's logins; returns when it is ready.
+
+        Its clock is fast by `clock` seconds.
+        """
+        main = ["-m", "launch"] if not clock else ["-c", _WRONG_CLOCK, str(clock)]
+        roles = ["scheduler", "worker"] if role == "scheduler" else [role]
         settings = self._platform.settings
         environment = {
             "PATH": os.environ["PATH"],
@@ -58,11 +75,16 @@ class Processes:
             "VESICLE_LEASE": "2",
             "VESICLE_GRACE": "5",
             "VESICLE_HEALTH_PORT": str(port),
-            f"VESICLE_DATABASE_URL_{role.upper()}": role_url(settings, self._platform.root, role),
+            **{
+                f"VESICLE_DATABASE_URL_{each.upper()}": role_url(
+                    settings, self._platform.root, each
+                )
+                for each in roles
+            },
         }
         with (self._folder / f"{port}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "launch", *command],
+                [sys.executable, *main, *command],
                 cwd=ROOT,
                 env=environment,
                 start_new_session=True,

@@ -8,17 +8,19 @@ from typing import Any
 
 from runtime.config.kinds import KINDS
 
-__all__ = ["ASKS", "OPEN", "OWNED", "SHARED", "Ask", "routes_of"]
+__all__ = ["ASKS", "ENDLESS", "OPEN", "OWNED", "SHARED", "Ask", "routes_of"]
 
 #: What is acme's alone, and what belongs to its workspace: names in the braces of what is asked.
 OWNED = {
     *("connection", "action", "run", "dead", "record", "limit", "cap", "tenant"),
-    *("flow_run", "node_run"),
-    *("data_source", "field_mapping", "flow"),
+    *("flow_run", "node_run", "schedule"),
+    *("webhook_endpoint", "webhook_delivery", "alert"),
+    *("data_source", "field_mapping", "flow", "connector"),
     *(f"{name.replace('-', '_')}_instance" for name, kind in KINDS.items() if kind.instances),
 }
 SHARED = {
-    *("integration", "shared_action", "connector", "external_app", "shared_limit", "shared_cap"),
+    *("integration", "shared_action", "shared_connector", "external_app", "shared_limit"),
+    "shared_cap",
     *("shared_data_source", "shared_field_mapping", "shared_flow"),
     "workspace",
     *("app_data_schema", "app_event_type", "data_link_table", "package", "screen"),
@@ -33,6 +35,9 @@ OPEN = {
     "GET /docs/oauth2-redirect",
     "GET /redoc",
 }
+
+#: Routes whose answer goes on until who asked has heard enough (tests/api/test_live.py).
+ENDLESS = {"GET /activity/live", "GET /sse/workspace"}
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ _BY_TENANT = ("tenantId={tenant_id}", "userId={tenant_id}", "tenantKey={tenant_k
 _API = {"method": "GET", "path": "/api/me"}
 
 _START = "/flow-runs/{flow_run}/nodes/start"
+_HOOK = "/webhook-endpoints/{webhook_endpoint}"
 
 _LINKS = (
     "/data-link-table-instance/links?dataLinkTableKey={data_link_table}&connectionId={connection}"
@@ -164,6 +170,36 @@ ASKS: dict[str, list[Ask]] = {
     "POST /flow-runs/{run_id}/fork": [
         Ask("/flow-runs/{flow_run}/fork", {"nodeRunId": "{node_run}"})
     ],
+    # schedules
+    "GET /schedules": _list(
+        "/schedules",
+        "flowKey={flow_key}",
+        "actionKey={action_key}",
+        _BY_CONNECTION[0],
+        *_BY_TENANT,
+    ),
+    "POST /schedules": [
+        Ask("/schedules", {"flowKey": "{flow}", "intervalMinutes": 60}),
+        Ask("/schedules", {"actionId": "{action}", "cron": "0 3 * * *"}),
+        Ask(
+            "/schedules",
+            {"actionKey": "{shared_action}", "connectionId": "{connection}", "cron": "0 3 * * *"},
+        ),
+    ],
+    "GET /schedules/{schedule_id}": [Ask("/schedules/{schedule}")],
+    "PATCH /schedules/{schedule_id}": [Ask("/schedules/{schedule}", {"name": "Mine"})],
+    "DELETE /schedules/{schedule_id}": [Ask("/schedules/{schedule}")],
+    **{
+        f"POST /schedules/{{schedule_id}}/{verb}": [Ask(f"/schedules/{{schedule}}/{verb}")]
+        for verb in ("pause", "resume", "run")
+    },
+    "GET /schedules/{schedule_id}/next": [Ask("/schedules/{schedule}/next")],
+    "POST /schedules/{schedule_id}/backfill": [
+        Ask("/schedules/{schedule}/backfill", {"from": "2026-01-01", "to": "2026-01-02"})
+    ],
+    "GET /flow-triggers": _list(
+        "/flow-triggers", "flowKey={flow_key}", _BY_CONNECTION[0], *_BY_TENANT
+    ),
     # connections
     "GET /connections": _list(
         "/connections", "integrationId={integration_id}", *_BY_TENANT[:2], "search=canary"
@@ -310,6 +346,34 @@ ASKS: dict[str, list[Ask]] = {
         Ask("/action-run-logs/{record}/details"),
         Ask("/action-run-logs/{run}/details"),
     ],
+    # live
+    "GET /activity/live": [Ask("/activity/live?" + each) for each in _BY_TENANT],
+    "GET /flow-runs/{run_id}/live": [Ask("/flow-runs/{flow_run}/live")],
+    "GET /sse/workspace": [],
+    # webhooks and alerts
+    "GET /webhook-endpoints": [Ask("/webhook-endpoints", lists=True)],
+    "POST /webhook-endpoints": [
+        Ask("/webhook-endpoints", {"url": "https://example.com/hook"}, lists=True)
+    ],
+    "GET /webhook-endpoints/{endpoint_id}": [Ask(_HOOK)],
+    "PATCH /webhook-endpoints/{endpoint_id}": [Ask(_HOOK, {"description": "Mine"})],
+    "DELETE /webhook-endpoints/{endpoint_id}": [Ask(_HOOK)],
+    "GET /webhook-endpoints/{endpoint_id}/secret": [Ask(f"{_HOOK}/secret")],
+    "POST /webhook-endpoints/{endpoint_id}/rotate-secret": [Ask(f"{_HOOK}/rotate-secret", {})],
+    "POST /webhook-endpoints/{endpoint_id}/test": [Ask(f"{_HOOK}/test")],
+    "POST /webhook-endpoints/{endpoint_id}/replay": [
+        Ask(f"{_HOOK}/replay", {"since": "2026-01-01T00:00:00Z"})
+    ],
+    "GET /webhook-deliveries": _list(
+        "/webhook-deliveries", "webhookEndpointId={webhook_endpoint}", *_BY_TENANT
+    ),
+    "GET /webhook-deliveries/{delivery_id}": [Ask("/webhook-deliveries/{webhook_delivery}")],
+    "POST /webhook-deliveries/{delivery_id}/replay": [
+        Ask("/webhook-deliveries/{webhook_delivery}/replay")
+    ],
+    "GET /alerts": _list("/alerts", *_BY_TENANT),
+    "GET /alerts/{alert_id}": [Ask("/alerts/{alert}")],
+    "POST /alerts/{alert_id}/resolve": [Ask("/alerts/{alert}/resolve")],
     # the workspace itself
     "POST /org-workspaces/{workspace}/access-token": [
         Ask("/org-workspaces/{workspace}/access-token", {"isAdmin": True}),
@@ -337,7 +401,7 @@ ASKS: dict[str, list[Ask]] = {
 #: A specification that a new element of each kind may have.
 SPECS: dict[str, dict[str, Any]] = {
     "action": {"type": "run-python", "config": {"function": "echo"}},
-    "integration": {"connectorKey": "{connector}"},
+    "integration": {"connectorKey": "{shared_connector}"},
     "connector": {"apiClient": {"baseUri": "https://example.com"}},
     "external-app": {},
     "data-source": {"collectionKey": "deals"},

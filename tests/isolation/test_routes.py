@@ -14,7 +14,8 @@ import uuid_utils.compat
 from runtime.api.app import create_app
 from runtime.config.kinds import KINDS
 from runtime.settings import Settings
-from tests.isolation.routes import ASKS, OPEN, OWNED, SHARED, SPECS, Ask, routes_of
+from runtime.webhooks.secrets import add_secret
+from tests.isolation.routes import ASKS, ENDLESS, OPEN, OWNED, SHARED, SPECS, Ask, routes_of
 from tests.isolation.seeds import TABLES, Seed, insert, values_for
 from tests.samples import add_element, crm_workspace
 
@@ -121,6 +122,34 @@ class Shop:
                 "outputs": json.dumps([CANARY]),
             }
             insert(connection, "node_runs", node_run)
+            schedule = values_for(TABLES["schedules"], self._acme, rows) | {
+                "kind": "flow",
+                "element_id": own["flow"]["id"],
+                "element_key": own["flow"]["key"],
+                "node_key": "start",
+                "timing": {"intervalMinutes": 60},
+            }
+            insert(connection, "schedules", schedule)
+            endpoint = values_for(TABLES["webhook_endpoints"], whole, rows) | {
+                "url": f"https://{CANARY}.example.com"
+            }
+            insert(connection, "webhook_endpoints", endpoint)
+            delivery = values_for(
+                TABLES["webhook_deliveries"],
+                self._acme,
+                {**rows, "webhook_endpoints": endpoint},
+            ) | {"status": "delivered"}
+            insert(connection, "webhook_deliveries", delivery)
+            alert = values_for(TABLES["alerts"], self._acme, rows) | {"subject": tag}
+            insert(connection, "alerts", alert)
+        async with self._platform.owner() as owner:
+            await add_secret(
+                owner,
+                self._platform.vault,
+                self._acme.workspace,
+                endpoint["id"],
+                f"{CANARY}-secret",
+            )
         await self._services.changed(self._acme.workspace)
         return {
             **shared,
@@ -134,11 +163,15 @@ class Shop:
             "dead": [str(dead["id"])],
             "flow_run": [str(flow_run["id"])],
             "node_run": [str(node_run["id"])],
+            "schedule": [str(schedule["id"])],
             "record": [str(rows["activity_records"]["id"])],
             "limit": [str(rows["limits"]["id"])],
             "shared_limit": [str(limit["id"])],
             "cap": [str(rows["caps"]["id"])],
             "shared_cap": [str(cap["id"])],
+            "webhook_endpoint": [str(endpoint["id"])],
+            "webhook_delivery": [str(delivery["id"])],
+            "alert": [str(alert["id"])],
         }
 
     def _instance(self, parent, rows, shared, tag) -> dict[str, Any]:
@@ -264,7 +297,7 @@ async def test_a_strangers_question_is_one_about_nothing(shop, route):
     for question in questions:
         for who in STRANGERS:
             await _check_stranger(shop, who, question, things)
-    for question in questions[::2]:
+    for question in questions[::2] if route not in ENDLESS else ():
         await _check_owner(shop, question)
 
 
@@ -325,7 +358,9 @@ async def test_without_a_token_nothing_is_said(shop, anonymous, route):
         "/action-run-logs",
         "/limits",
         "/caps",
+        "/schedules",
         "/usage",
+        "/alerts",
     ],
 )
 async def test_lists_hold_ones_own(shop, path):

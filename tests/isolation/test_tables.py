@@ -21,9 +21,9 @@ of_tenants = pytest.mark.parametrize(
 
 #: Kinds of table whose rows without a tenant the workspace's tenants, or their workers, may read.
 _SHARED = {
-    "runtime": {"layered", "owned", "workspace_itself"},
+    "runtime": {"layered", "owned", "workspace_itself", "workspace_notice"},
     "proxy": {"layered", "owned", "private"},
-    "worker": {"layered", "owned", "private", "workspace_itself"},
+    "worker": {"layered", "owned", "private", "workspace_itself", "workspace_notice"},
 }
 
 #: Who has rows of its own and might hand them on, and the owner's name.
@@ -43,6 +43,7 @@ _LOOSE = {
     ("reservations", "limit_id"),
     ("sealed_values", "data_key_id"),
     ("signing_secrets", "data_key_id"),
+    ("webhook_secrets", "data_key_id"),
 }
 
 _REFUSED = (psycopg.errors.InsufficientPrivilege, psycopg.errors.IntegrityError)
@@ -200,7 +201,9 @@ def test_no_row_is_half_of_another(seeded, scopes, logins, table, giver):
     """A new row cannot name one's own workspace and acme's tenant, or the other way round."""
     who, owner = INTRUDERS[giver], _giver(giver, table)
     for place in _places_between(owner):
-        row = values_for(TABLES[table], place, seeded.rows[owner.name])
+        row = values_for(
+            TABLES[table], place, {**_shared(seeded, owner), **seeded.rows[owner.name]}
+        )
         with pytest.raises(_REFUSED), logins[who.role].scoped(who.stamp(scopes)) as connection:
             insert(connection, table, row)
 
@@ -232,6 +235,15 @@ def test_no_reference_leaves_its_workspace(platform, seeded, table, column):
             crossed = False
         connection.rollback()
     assert crossed == ((table, column) in _LOOSE)
+
+
+def _shared(seeded, owner: Seed) -> dict[str, Any]:
+    """Return the rows that the owner's workspace shares, by table."""
+    return next(
+        seeded.rows[each.name]
+        for each in OWNERS.values()
+        if each.tenant is None and each.workspace == owner.workspace
+    )
 
 
 def _giver(name: str, table: str) -> Seed:

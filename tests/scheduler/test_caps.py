@@ -8,7 +8,6 @@ import contextlib
 import pytest
 
 from runtime.caps.names import UNCAPPED, cap_name
-from runtime.db import Database
 from runtime.dispatch import QUEUES
 from runtime.lanes.client import Lanes, connect
 from runtime.lanes.control import cap_version, set_caps
@@ -17,21 +16,6 @@ from scheduler.caps import sync_caps, sync_caps_when_told
 from tests.api import seeds
 from tests.api.asking import ok
 from tests.waiting import eventually
-
-
-@pytest.fixture
-async def database(platform):
-    """The database as the scheduler's login sees it."""
-    async with Database(platform.settings, platform.root, ["scheduler"], size=2) as database:
-        yield database
-
-
-@pytest.fixture
-async def redis(platform):
-    """A client as the scheduler has one."""
-    client = connect(platform.redis_url)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

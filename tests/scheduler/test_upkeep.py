@@ -7,7 +7,13 @@ import uuid
 import pytest
 
 from runtime.db import Database
-from scheduler.upkeep import ensure_partitions, forget_expired_keys, release_orphans
+from scheduler.upkeep import (
+    ensure_partitions,
+    forget_deliveries,
+    forget_expired_keys,
+    release_orphans,
+)
+from tests.api.asking import ok
 
 
 @pytest.fixture
@@ -103,3 +109,41 @@ async def test_partitions_are_made_ahead_by_a_login_that_owns_none(database, pla
     (found,) = await platform.rows("SELECT to_regclass(%s) IS NOT NULL AS there", row["name"])
     assert found["there"]
     assert await ensure_partitions(database) == 0
+
+
+async def test_old_deliveries_and_deleted_endpoints_go(database, platform, manager):
+    """What is older than it is kept, and all of an endpoint that was deleted long enough ago."""
+    made = [
+        await ok(manager.post("/webhook-endpoints", json={"url": "http://127.0.0.1:9"}), 201)
+        for _ in range(2)
+    ]
+    for endpoint in made:
+        for _ in range(2):
+            await ok(manager.post(f"/webhook-endpoints/{endpoint['id']}/test"), 202)
+    await ok(manager.delete(f"/webhook-endpoints/{made[1]['id']}"))
+    ids = [each["id"] for each in made]
+
+    async def left():
+        rows = await platform.rows(
+            "SELECT e.id::text, count(d.id) FROM webhook_endpoints AS e LEFT JOIN"
+            " webhook_deliveries AS d ON d.endpoint_id = e.id WHERE e.id = ANY(%s::uuid[])"
+            " GROUP BY e.id",
+            ids,
+        )
+        return {row["id"]: row["count"] for row in rows}
+
+    await forget_deliveries(database, 14)
+    assert await left() == {ids[0]: 2, ids[1]: 2}
+    async with platform.owner() as owner:
+        await owner.execute(
+            "UPDATE webhook_endpoints SET deleted_at = now() - interval '61 minutes'"
+            " WHERE id = %s AND deleted_at IS NOT NULL",
+            (ids[1],),
+        )
+        await owner.execute(
+            "UPDATE webhook_deliveries SET created_at = now() - interval '15 days' WHERE id ="
+            " (SELECT id FROM webhook_deliveries WHERE endpoint_id = %s ORDER BY id LIMIT 1)",
+            (ids[0],),
+        )
+    assert await forget_deliveries(database, 14) == 1
+    assert await left() == {ids[0]: 1}

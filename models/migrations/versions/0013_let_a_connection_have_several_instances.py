@@ -1,7 +1,7 @@
 """let a connection have several instances of an element.
 
 Revision: 0013
-Follows: 0014
+Follows: 0011
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0013"
-down_revision = "0014"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 

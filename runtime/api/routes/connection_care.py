@@ -100,10 +100,8 @@ async def logs(
 ) -> Response:
     """List what happened over the connection, newest first."""
     row = await _found(services, caller, selector)
-    query = query_of(request)
-    statuses = query["status"].split(",") if "status" in query else None
-    query["connectionId"] = str(row["id"])
-    return await list_records(services, caller, query, statuses, query.get("tag"), public_activity)
+    query = {**query_of(request), "connectionId": str(row["id"])}
+    return await list_records(services, caller, query, public_activity)
 
 
 @router.get("/connections/{selector}/dependencies")

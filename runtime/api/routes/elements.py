@@ -83,9 +83,10 @@ class ElementRoutes:
         """
         body = await json_object(request)
         write = self._write(request, caller, services)
-        if not body:
-            await self._use(request, caller, services, write.asked)
-        return answer(await change_element(write, body, replaces=bool(body)))
+        whole = bool(body)
+        if not whole and await self._use(request, caller, services, write.asked):
+            body = await Instances(services, caller, self.kind).switched(write.asked)
+        return answer(await change_element(write, body, replaces=whole))
 
     async def archive(
         self, request: Request, caller: AnyCaller, services: ServicesHere
@@ -112,9 +113,12 @@ class ElementRoutes:
 
     async def _use(
         self, request: Request, caller: Caller, services: Services, wanted: Asked
-    ) -> None:
-        if is_first_use(self.kind, caller, wanted, query_of(request)):
+    ) -> bool:
+        """See that there is an instance where one is looked at; return whether that is so."""
+        is_instance = is_first_use(self.kind, caller, wanted, query_of(request))
+        if is_instance:
             await Instances(services, caller, self.kind).begin(wanted)
+        return is_instance
 
     async def app_schema(
         self, request: Request, caller: AnyCaller, services: ServicesHere

@@ -150,6 +150,8 @@ class InstanceRoutes:
         instances = Instances(services, caller, self.kind)
         wanted = await instances.asked(query_of(request))
         await instances.begin(wanted)
+        if request.method == "PUT" and not replaces:
+            body = await instances.switched(wanted)
         write = self._write(request, instances, wanted)
         return answer(await change_element(write, body, replaces=replaces))
 

@@ -16,6 +16,7 @@ from runtime.api.answers import JsonAnswer
 from runtime.api.body import json_object
 from runtime.api.caller import AnyCaller, Caller, ManagerCaller
 from runtime.api.limit_writes import (
+    AlertAt,
     Amount,
     LimitBody,
     amount_of,
@@ -36,6 +37,7 @@ from runtime.credits.manage import (
     list_limits,
     public_limit,
     restore_limit,
+    set_alert_at,
     set_amount,
     set_when_reached,
 )
@@ -57,6 +59,7 @@ class _Change(BaseModel):
 
     limit: Amount = None
     when_reached: WhenReached | None = Field(default=None, alias="whenReached")
+    alert_at: AlertAt | None = Field(default=None, alias="alertAt")
 
 
 @router.get("/limits")
@@ -88,7 +91,12 @@ async def post_limit(request: Request, caller: ManagerCaller, services: Services
     place = await place_of(services, caller, body)
     async with services.database.transaction(caller.scope) as connection:
         limit_id = await insert_limit(
-            connection, caller.workspace_id, place, amount_of(body.limit), body.when_reached
+            connection,
+            caller.workspace_id,
+            place,
+            amount_of(body.limit),
+            body.when_reached,
+            body.alert_at,
         )
         row = await recorded(connection, caller, limit_id, "limit:created")
     await services.changed(caller.workspace_id)
@@ -108,11 +116,11 @@ async def get_limit(limit_id: str, caller: AnyCaller, services: ServicesHere) ->
 async def change_limit(
     limit_id: str, request: Request, caller: ManagerCaller, services: ServicesHere
 ) -> Response:
-    """Change how much a limit allows, null being unlimited, or what it does when it is reached."""
+    """Change how much a limit allows (null: unlimited), what it does, or when it alerts."""
     document = await json_object(request)
     wanted = parse(_Change, document, BadRequestError, "The limit")
     if not wanted.model_fields_set:
-        raise BadRequestError("Give `limit`, a number or null, or `whenReached`.")
+        raise BadRequestError("Give `limit`, a number or null, `whenReached` or `alertAt`.")
 
     async def change(connection: AsyncConnection[DictRow], row: DictRow) -> str | None:
         refuse_move(document, public_limit(row))
@@ -120,6 +128,8 @@ async def change_limit(
             await set_amount(connection, row, amount_of(wanted.limit))
         if wanted.when_reached is not None:
             await set_when_reached(connection, row, wanted.when_reached)
+        if wanted.alert_at is not None:
+            await set_alert_at(connection, row, wanted.alert_at)
         return "limit:changed"
 
     return await _write(services, caller, limit_id, change)

@@ -18,19 +18,20 @@ from runtime.activity.audit import audit
 from runtime.api.answers import JsonAnswer
 from runtime.api.body import json_object
 from runtime.api.caller import Caller, ManagerCaller
+from runtime.api.outside_addresses import check_address
 from runtime.api.services import Services, services_of
 from runtime.api.tenant_bodies import Name
+from runtime.api.webhook_bodies import EndpointUrl, Events
 from runtime.config.element_keys import is_selector
 from runtime.config.kinds import KINDS
-from runtime.connectors.egress import EgressPolicy
-from runtime.connectors.location import parse_location
 from runtime.connectors.placeholders import check_base, placeholders
 from runtime.connectors.spec import HeaderName
 from runtime.credentials.signing_secrets import add_signing_secret
-from runtime.errors import BadRequestError, EgressDeniedError
+from runtime.errors import BadRequestError
 from runtime.tenants.signing import MOST_TRIED, PublicKey
 from runtime.tenants.tokens import new_secret
 from runtime.validation import parse
+from runtime.webhooks.endpoints import main_endpoint, put_main
 
 __all__ = ["router"]
 
@@ -118,10 +119,21 @@ class _Settings(BaseModel):
 
 
 class _Patch(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
 
     name: Name = ""
     settings: _Settings = Field(default_factory=_Settings)
+    #: One webhook endpoint, by the name that the field's clients know; null deletes it.
+    webhook_uri: EndpointUrl | None = None
+    enabled_webhook_events: Events | None = None
+
+    def webhook(self) -> dict[str, Any]:
+        """Return what is said of that endpoint, by column."""
+        columns = {"webhook_uri": "url", "enabled_webhook_events": "events"}
+        said = {name: getattr(self, name) for name in columns if name in self.model_fields_set}
+        if said.get("enabled_webhook_events", ()) is None:
+            said["enabled_webhook_events"] = ["*"]
+        return {columns[name]: value for name, value in said.items()}
 
 
 class _Rotation(BaseModel):
@@ -145,7 +157,9 @@ async def patch_workspace(
     patch = parse(_Patch, await json_object(request), BadRequestError, "The workspace")
     said = patch.settings.model_dump(by_alias=True, exclude_unset=True)
     for name in ("jwksUri", "apiBaseUri"):
-        _check_address(services, name, said.get(name))
+        check_address(services.settings, said.get(name), f"/settings/{name}", "The workspace")
+    webhook = patch.webhook()
+    check_address(services.settings, webhook.get("url"), "/webhookUri", "The workspace")
     async with services.database.transaction(caller.scope) as connection:
         before = await _locked(connection, caller)
         merged = {
@@ -159,7 +173,10 @@ async def patch_workspace(
             " WHERE id = %s",
             (patch.name or before["name"], jsontext.dumps(merged), caller.workspace_id),
         )
-        changes = {"name": patch.name} if patch.name else {}
+        if webhook:
+            await put_main(connection, services.vault, caller.workspace_id, webhook)
+        changes: dict[str, Any] = {"name": patch.name} if patch.name else {}
+        changes |= {f"webhook.{name}": value for name, value in webhook.items()}
         await _record(connection, caller, "workspace:changed", {**changes, "settings": said})
         shown = await _shown(connection, caller)
     await services.changed(caller.workspace_id)
@@ -194,19 +211,6 @@ async def post_rotation(
     )
 
 
-def _check_address(services: Services, name: str, uri: str | None) -> None:
-    if uri is None:
-        return
-    settings = services.settings
-    try:
-        EgressPolicy(settings.egress_allow, http=settings.egress_http).check(parse_location(uri))
-    except EgressDeniedError as error:
-        raise BadRequestError(
-            f"The workspace is not valid: /settings/{name}: {error.message}",
-            data={"errors": [{"path": f"/settings/{name}", "message": error.message}]},
-        ) from None
-
-
 def _keep_the_door_open(settings: dict[str, Any]) -> None:
     if settings.get("disableSecretKeyAuth") and not (
         settings.get("publicKeys") or settings.get("jwksUri")
@@ -239,11 +243,14 @@ async def _shown(connection: AsyncConnection[DictRow], caller: Caller) -> dict[s
     )
     row = await cursor.fetchone()
     assert row is not None  # noqa: S101 - the token was verified with its keys
+    webhook = await main_endpoint(connection, caller.workspace_id)
     return {
         "id": str(row["id"]),
         "key": row["key"],
         "name": row["name"],
         "settings": row["settings"],
+        "webhookUri": webhook["url"] if webhook else None,
+        "enabledWebhookEvents": webhook["events"] if webhook else [],
         "secrets": row["secrets"],
         "createdAt": row["created_at"],
     }

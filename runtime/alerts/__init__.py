@@ -1,0 +1,1 @@
+"""Alerts: raised once for as long as their cause lasts."""
