@@ -103,7 +103,10 @@ async def insert_once(
         ]
     )
     cursor = await connection.execute(_INSERT_ONCE, (rows,))
-    return {row["id"] for row in await cursor.fetchall()}
+    made = {row["id"] for row in await cursor.fetchall()}
+    if flows := [run.id for _, run in runs if run.kind == "flow" and run.id in made]:
+        await connection.execute(*flows_queued(flows))
+    return made
 
 
 @dataclass(frozen=True, slots=True)
