@@ -46,6 +46,7 @@ class Element(SQLModel, table=True):
     __table_args__ = (
         tenant_reference(),
         CheckConstraint(_PLACES, name="place"),
+        CheckConstraint("instance_key IS NULL OR tenant_id IS NOT NULL", name="instance"),
         UniqueConstraint("workspace_id", "id"),
         Index(
             "uq_elements_place",
@@ -56,6 +57,7 @@ class Element(SQLModel, table=True):
             "integration_id",
             "connection_id",
             "app",
+            "instance_key",
             unique=True,
             postgresql_nulls_not_distinct=True,
             postgresql_where="archived_at IS NULL",
@@ -86,6 +88,13 @@ class Element(SQLModel, table=True):
             postgresql_where="connection_id IS NOT NULL",
         ),
         Index("ix_elements_parent", "parent_id", "id", postgresql_where="parent_id IS NOT NULL"),
+        Index(
+            "ix_elements_instances",
+            "workspace_id",
+            "kind",
+            "id",
+            postgresql_where="tenant_id IS NOT NULL",
+        ),
         {"info": {"rls": "layered"}},
     )
 
@@ -98,6 +107,9 @@ class Element(SQLModel, table=True):
     connection_id: UUID | None = None
     #: Key of the connector that the element belongs to; null if it serves any app.
     app: str | None = None
+    #: Which of several instances this is that a tenant's connection has of one element; null for
+    #: the only one, or the first.
+    instance_key: str | None = None
     key: str
     #: The element that this row customises; null for a whole definition.
     parent_id: UUID | None = None

@@ -82,6 +82,7 @@ class RunRequest:
                     self.selection.inline,
                     self.selection.integration,
                     self.selection.connection,
+                    *([self.selection.instance] if self.selection.instance else []),
                     jsontext.storable(self.input),
                     self.meta,
                 ],
@@ -348,11 +349,16 @@ def _new_run(run_id: UUID, request: RunRequest, target: Target, *, deep: bool) -
     checked = request.input
     if target.action.input_schema is not None:
         checked = check_input(target.action.input_schema, request.input)
+    kept: dict[str, Any] = {}
+    if request.selection.inline:
+        kept["inline"] = request.selection.inline
+    if target.instance_key is not None:
+        kept["instanceKey"] = target.instance_key
     return NewRun(
         id=run_id,
         kind="action",
         queue=request.queue,
-        request={"inline": request.selection.inline} if request.selection.inline else {},
+        request=kept,
         input=checked,
         meta=request.meta,
         element_id=target.element_id,
@@ -380,9 +386,18 @@ def _new_flow_run(run_id: UUID, request: RunRequest, target: Target) -> NewRun:
         connection_id=target.connection.id if target.connection else None,
         queue=request.queue,
         meta=request.meta,
-        pinned=pin(spec, target.revision),
+        pinned={**pin(spec, target.revision), **_instance(target)},
     )
     return replace(run, priority=request.priority, element_revision=target.revision)
+
+
+def _instance(target: Target) -> dict[str, Any]:
+    """Return what a flow run keeps of the instance that it is a run of."""
+    found = {
+        "instanceKey": target.instance_key,
+        "instanceId": str(target.instance_id) if target.instance_id else None,
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _conflict(key: str, run_id: UUID) -> IdempotencyConflictError:

@@ -18,6 +18,7 @@ from runtime.config.data_links import (
     upsert_link,
 )
 from runtime.config.link_actions import CreateDataLinkAction, DataLinkAction, FindDataLinkAction
+from runtime.config.resolve import Place, resolve
 from runtime.config.store import layers_of
 from runtime.db import Database
 from runtime.errors import ConfigurationError, DependencyError, NotFoundError
@@ -62,12 +63,14 @@ async def perform_on_links(
 
 async def _table(connection: AsyncConnection[DictRow], claim: Claim, key: str) -> LinkTable:
     owner = claim.owner
+    place = Place(claim.integration_id, None, claim.connection_id, claim.instance_key)
     rows = await layers_of(
-        connection, kind="data-link-table", key=key, owner=(owner.workspace_id, None)
+        connection, kind="data-link-table", key=key, owner=(owner.workspace_id, owner.tenant_id)
     )
-    if not rows or claim.connection_id is None:
+    found = resolve(rows, place)
+    if found is None or claim.connection_id is None:
         raise NotFoundError(f"There is no data link table {key[:100]!r}.")
-    return LinkTable(owner, claim.connection_id, rows[0].id)
+    return LinkTable.at(owner, claim.connection_id, found.layers)
 
 
 async def _found(

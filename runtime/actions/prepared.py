@@ -181,6 +181,7 @@ class _Wanted(NamedTuple):
     element_key: str | None
     integration_id: UUID | None
     connection_id: UUID | None
+    instance_key: str | None = None
 
 
 @dataclass(slots=True)
@@ -296,10 +297,14 @@ class Preparer:
 
 def _wanted(claim: Claim) -> _Wanted:
     return _Wanted(
-        claim.owner.tenant_id, claim.element_key, claim.integration_id, claim.connection_id
+        claim.owner.tenant_id,
+        claim.element_key,
+        claim.integration_id,
+        claim.connection_id,
+        claim.instance_key,
     )
 
 
 def _place(wanted: _Wanted, connected: Connected | None) -> Place:
     app = connected.definition.key if connected else None
-    return Place(wanted.integration_id, app, wanted.connection_id)
+    return Place(wanted.integration_id, app, wanted.connection_id, wanted.instance_key)

@@ -72,6 +72,7 @@ async def rehearse(
         target.integration_id,
         target.connection.app if target.connection else None,
         target.connection.id if target.connection else None,
+        target.instance_key,
     )
     whole = await complete(database, owner, target.action, target.revision, place, scope)
     prepared.action, prepared.revision = whole.action, whole.revision or target.revision

@@ -44,6 +44,8 @@ class Selection:
     inline: dict[str, Any] | None = None
     integration: str | None = None
     connection: str | None = None
+    #: Which of the connection's instances; the first one if it is not said.
+    instance: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,9 @@ class Target:
     revision: str | None
     integration_id: UUID | None
     connection: ConnectionRow | None
+    #: Which of the connection's instances, and the id of its row, if it has one of its own.
+    instance_key: str | None = None
+    instance_id: UUID | None = None
 
 
 async def find_target(
@@ -81,7 +86,7 @@ async def find_target(
     integration = await _integration(database, owner, selection)
     connection = _connection(selection, connections, integration, rows, key)
     if connection is not None:
-        place = Place(connection.integration_id, connection.app, connection.id)
+        place = Place(connection.integration_id, connection.app, connection.id, selection.instance)
     elif integration is not None:
         place = Place(integration.id, integration.spec.get("connectorKey"))
     else:
@@ -96,6 +101,7 @@ async def find_target(
 
 
 def _target(found: Resolved, connection: ConnectionRow | None, place: Place) -> Target:
+    nearest = found.layers[-1]
     return Target(
         action=parse_spec(found.kind, found.spec, f"{found.kind} {found.key}"),
         element_id=found.id,
@@ -103,6 +109,8 @@ def _target(found: Resolved, connection: ConnectionRow | None, place: Place) -> 
         revision=found.revision,
         integration_id=place.integration_id,
         connection=connection,
+        instance_key=place.instance_key,
+        instance_id=nearest.id if nearest.connection_id is not None else None,
     )
 
 
@@ -173,6 +181,7 @@ def _narrowed(selection: Selection, row: ElementRow) -> Selection:
         integration=selection.integration
         or (str(row.integration_id) if row.integration_id else None),
         connection=selection.connection or (str(row.connection_id) if row.connection_id else None),
+        instance=selection.instance or row.instance_key,
     )
 
 

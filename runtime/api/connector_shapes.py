@@ -5,8 +5,35 @@ from __future__ import annotations
 from typing import Any
 
 from runtime.connectors.collection_specs import METHODS, DataCollection, Operation
+from runtime.connectors.definition import ConnectorDefinition
 
-__all__ = ["listed_collection", "listed_operation", "shown_collection", "shown_operation"]
+__all__ = [
+    "listed_collection",
+    "listed_operation",
+    "shown_collection",
+    "shown_connector",
+    "shown_operation",
+]
+
+
+def shown_connector(definition: ConnectorDefinition) -> dict[str, Any]:
+    """Return what a connector asks of those who connect, and what it offers them."""
+    return _present(
+        {
+            "key": definition.key,
+            "name": definition.name,
+            "description": definition.description,
+            "logoUri": definition.logo_uri,
+            "categories": list(definition.categories),
+            "externalAppKey": definition.external_app,
+            "authType": definition.auth.type,
+            "parametersSchema": definition.parameters_schema,
+            "credentialsSchema": definition.credentials_schema,
+            "canTest": definition.test is not None,
+            "operations": [listed_operation(*one) for one in definition.operations.items()],
+            "dataCollections": [listed_collection(*one) for one in definition.data.items()],
+        }
+    )
 
 
 def listed_operation(key: str, operation: Operation) -> dict[str, Any]:

@@ -18,14 +18,15 @@ from runtime.api.element_writes import (
     with_secrets,
 )
 from runtime.api.integration_parameters import Divided, divide
+from runtime.api.selectors import parent_names
 from runtime.api.services import Services
-from runtime.config.element_keys import check_key, key_from_name
+from runtime.config.element_keys import check_instance_key, check_key, key_from_name
 from runtime.config.kinds import Kind
 from runtime.config.locate import Located, locate
 from runtime.config.places import Named, Spot, find_spot
 from runtime.config.resolve import Place
 from runtime.config.rows import rows_by_keys
-from runtime.config.target import own_row, target_of
+from runtime.config.target import Target, own_row, target_of
 from runtime.config.write import Edit, change, create, lock
 from runtime.errors import AccessDeniedError, AlreadyExistsError, BadRequestError
 
@@ -33,7 +34,8 @@ __all__ = ["create_element"]
 
 #: What a body says of where the element stands.
 _PLACE = (
-    *("integrationId", "integrationKey", "connectionId", "connectionKey", "tenantId", "parentId"),
+    *("integrationId", "integrationKey", "connectionId", "connectionKey", "tenantId"),
+    *("userId", "instanceKey"),
 )
 
 
@@ -45,7 +47,10 @@ async def create_element(
     `named` is what the path and the query say; the body may say where the element stands too.
     """
     named = _placed(body, named)
-    parent = _text(body, "parentId")
+    named_as = parent_names(kind)[:-1]
+    parent = next((_text(body, name) for name in named_as if _text(body, name)), None)
+    body = {name: value for name, value in body.items() if name not in named_as}
+    _check_universal(body.pop("isUniversal", None), named)
     async with services.database.session(caller.scope) as session:
         if parent is None:
             record = await _define(services, session, caller, kind, named, body)
@@ -65,8 +70,9 @@ async def _define(
 ) -> Record:
     viewer = viewer_of(caller)
     spot = await find_spot(session, viewer, named)
-    place = spot.place or Place()
+    place = spot.place or Place(instance_key=named.instance)
     target = target_of(kind, viewer, spot.viewer, place)
+    _refuse_instance_alone(kind, target)
     key = _key(kind, body)
     document = without_envelope(kind, _without(body, _PLACE), {"key": key})
     divided = Divided(document)
@@ -130,16 +136,42 @@ def _placed(body: dict[str, Any], named: Named) -> Named:
     return Named(
         named.integration or integration,
         named.connection or connection,
-        named.tenant or _text(body, "tenantId"),
+        named.tenant or _text(body, "tenantId") or _text(body, "userId"),
+        named.instance or _instance_key(body),
     )
+
+
+def _check_universal(said: Any, named: Named) -> None:
+    """Where an element stands tells whether it is universal; a body may say so too."""
+    stands = named.integration is None and named.connection is None
+    if said is not None and said != stands:
+        raise BadRequestError(
+            "An element is universal if it stands in no integration and at no connection.",
+            data={"errors": [{"path": "/isUniversal", "message": "is not so here"}]},
+        )
+
+
+def _instance_key(body: dict[str, Any]) -> str | None:
+    key = _text(body, "instanceKey")
+    return None if key is None else check_instance_key(key)
+
+
+def _refuse_instance_alone(kind: Kind, target: Target) -> None:
+    """Some kinds have instances at a layer at which nothing is defined."""
+    if target.layer not in kind.layers:
+        raise AccessDeniedError(
+            f"At the {target.layer} layer there are only instances of {kind.plural}; name in"
+            " parentId the one that this shall be of.",
+            data={"layer": target.layer},
+        )
 
 
 def _key(kind: Kind, body: dict[str, Any]) -> str:
     if body.get("key") is not None:
         return check_key(body["key"])
     name = body.get("name")
-    if name is None and kind.name == "integration":
-        name = body.get("connectorKey")
+    if name is None:
+        name = body.get({"integration": "connectorKey", "screen": "type"}.get(kind.name, ""))
     if not isinstance(name, str) or not name:
         raise BadRequestError(
             f"Give the {kind.singular} a key, or a name to make one from.",

@@ -13,12 +13,14 @@ from runtime.actions.validate import check_spec
 from runtime.config.kinds import Kind
 from runtime.config.locate import Located
 from runtime.config.needs import Known, Need, faults_of_needs, known_of, needs_of
-from runtime.config.rows import Viewer
+from runtime.config.rows import Viewer, as_layer
+from runtime.config.store import ElementRow
 from runtime.config.target import target_of
 from runtime.errors import AccessDeniedError, BadRequestError, ConfigurationError, VesicleError
 
 __all__ = [
     "FIXED",
+    "Keys",
     "effective_record",
     "integrations_in",
     "known_needs",
@@ -33,10 +35,14 @@ _READ_ONLY = frozenset(
         *("outputSchema", "defaultOutputSchema", "transformedOutputSchema"),
         *("connector", "state", "errors", "createdAt", "updatedAt", "archivedAt"),
         *("webhookKey", "globalWebhookUri"),  # of types of app events
+        "customized",
     }
 )
 #: What says where an element stands, and is decided when it is made.
-FIXED = ("key", "integrationId", "integrationKey", "connectionId", "tenantId", "parentId")
+FIXED = (
+    *("key", "integrationId", "integrationKey", "connectionId", "tenantId", "userId"),
+    *("instanceKey", "parentId"),
+)
 
 #: Kind and revision -> `{state, errors}`: a revision never comes again with other contents. To look
 #: at an action anew takes 0.2 ms, half of what it takes to list it.
@@ -65,20 +71,24 @@ def effective_record(
     found = located.effective(explain=explain)
     rows = [located.row(layer.id) for layer in found.layers]
     nearest = rows[-1]
+    # An instance is known by its own id; its parent's stands beside it.
+    is_instance = nearest.layer == located.kind.instances
+    itself = nearest if is_instance else located.row(found.id)
     record = {
         **found.spec,
         **_place(nearest, keys),
-        "id": str(found.id),
+        **(_parents(located, rows) if is_instance else {}),
+        "id": str(itself.id),
         "key": found.key,
         "revision": found.revision,
-        "isCustomized": any(layer.is_patch for layer in found.layers),
+        "isCustomized": any(_adapts(located.kind, layer) for layer in found.layers),
         "isReadOnly": _is_read_only(located, caller),
         **_with_needs(
             _state(located.kind, found.spec, found.key, found.revision),
             list(needs_of(found.kind, found.spec)),
             known,
         ),
-        "createdAt": located.row(found.id).created_at,
+        "createdAt": itself.created_at,
         "updatedAt": max(row.updated_at for row in rows),
         "archivedAt": None,
     }
@@ -109,7 +119,7 @@ def stored_record(located: Located, row: Element, caller: Viewer, keys: Keys) ->
         "id": str(row.id),
         "key": row.key,
         "revision": row.revision,
-        "isCustomized": is_patch,
+        "isCustomized": _adapts(located.kind, as_layer(row)),
         "isReadOnly": _is_read_only(located, caller) or row.tenant_id != caller.tenant_id,
         **(
             state
@@ -142,9 +152,8 @@ def without_envelope(
                 f"The {name} of {kind.singular} {record['key']!r} cannot be changed.",
                 data={"errors": [{"path": f"/{name}", "message": "cannot be changed"}]},
             )
-    return {
-        name: value for name, value in body.items() if name not in _READ_ONLY and name not in fixed
-    }
+    apart = {*_READ_ONLY, *fixed, *_parent_names(kind)}
+    return {name: value for name, value in body.items() if name not in apart}
 
 
 def _place(row: Element, keys: Keys) -> dict[str, Any]:
@@ -155,9 +164,33 @@ def _place(row: Element, keys: Keys) -> dict[str, Any]:
         "integrationKey": integration[0] if integration else None,
         "connectionId": _text(row.connection_id),
         "tenantId": _text(row.tenant_id),
+        "userId": _text(row.tenant_id),
+        "instanceKey": row.instance_key,
         "parentId": _text(row.parent_id),
         **({"connectorKey": row.app} if row.app else {}),
     }
+
+
+def _adapts(kind: Kind, row: ElementRow) -> bool:
+    """Return whether a row is a customisation that says more than whether it is switched on."""
+    switches = kind.switches if row.layer == kind.instances else frozenset()
+    return row.is_patch and bool(row.spec.keys() - switches)
+
+
+def _parents(located: Located, rows: Sequence[Element]) -> dict[str, Any]:
+    """Return what an instance is an instance of, by the contract's names: `flowId` and so on."""
+    definition = located.row(located.effective().id)
+    universal = next((row for row in rows if row.integration_id is None and row.app is None), None)
+    ids = (definition.id, universal.id if universal is not None else None)
+    values = (*map(_text, ids), str(definition.revision))
+    return dict(zip(_parent_names(located.kind), values, strict=True))
+
+
+def _parent_names(kind: Kind) -> tuple[str, ...]:
+    if kind.instances is None:
+        return ()
+    name = kind.name.title().replace("-", "")
+    return f"{name[0].lower()}{name[1:]}Id", f"universal{name}Id", "parentRevision"
 
 
 def _state(kind: Kind, spec: dict[str, Any], key: str, revision: str) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from runtime.errors import DependencyError, RevisionConflictError
 __all__ = [
     "VERBS",
     "Record",
+    "Verb",
     "Write",
     "change_element",
     "editable_paths",

@@ -16,6 +16,7 @@ from runtime.api.caller import Caller
 from runtime.api.selectors import id_in_path
 from runtime.api.services import Services
 from runtime.api.tenant_names import tenant_of
+from runtime.config.store import element_by_id
 from runtime.errors import BadRequestError, NotFoundError
 from runtime.flows.read import RunFilter, find_flow_run, node_counts
 from runtime.flows.shown import public_flow_run
@@ -27,10 +28,8 @@ __all__ = ["Listed", "Narrowed", "ended_flow_run_of", "flow_run_of", "run_filter
 #: What narrows a list -> the column.
 _COLUMNS = {
     "flow_id": "element_id",
-    "flow_instance_id": "element_id",
     "universal_flow_id": "element_id",
     "integration_flow_id": "element_id",
-    "connection_flow_id": "element_id",
     "flow_key": "element_key",
     "state": "status",
     "integration_id": "integration_id",
@@ -68,6 +67,20 @@ class Listed(Narrowed):
     cursor: str | None = None
 
 
+async def _narrow_to_instance(
+    connection: AsyncConnection[DictRow], wanted: Narrowed, columns: dict[str, Any]
+) -> bool:
+    """Narrow to the runs of a flow's instance, or of a flow by its id; False if there is none."""
+    element_id = wanted.connection_flow_id or wanted.flow_instance_id
+    if element_id is None:
+        return True
+    row = await element_by_id(connection, element_id)
+    if row is None or row.connection_id is None:
+        return bool(columns.setdefault("element_id", element_id) == element_id)
+    narrowed = {"element_key": row.key, "connection_id": row.connection_id}
+    return all(columns.setdefault(name, value) == value for name, value in narrowed.items())
+
+
 async def run_filter(
     connection: AsyncConnection[DictRow], caller: Caller, wanted: Narrowed
 ) -> RunFilter | None:
@@ -78,6 +91,8 @@ async def run_filter(
             continue
         if columns.setdefault(column, value) != value:
             return None
+    if not await _narrow_to_instance(connection, wanted, columns):
+        return None
     named = {"tenantId": wanted.tenant_id or wanted.user_id, "tenantKey": wanted.tenant_key}
     try:
         tenant = await tenant_of(

@@ -8,11 +8,24 @@ from uuid import UUID
 
 from fastapi import Request
 
+from runtime.config.element_keys import check_instance_key
+from runtime.config.kinds import Kind
 from runtime.config.merge import LAYERS
 from runtime.config.places import Named
 from runtime.errors import BadRequestError, NotFoundError
 
-__all__ = ["Asked", "asked", "flag", "id_in_path", "id_in_query", "layers_of", "named", "query_of"]
+__all__ = [
+    "Asked",
+    "asked",
+    "flag",
+    "id_in_path",
+    "id_in_query",
+    "instance_of",
+    "layers_of",
+    "named",
+    "parent_names",
+    "query_of",
+]
 
 #: The field's name for what stands in no integration.
 _ALIASES = {"universal": ("universe", "workspace"), "effective": ()}
@@ -62,8 +75,22 @@ def named(query: Mapping[str, str]) -> Named:
     return Named(
         integration=query.get("integrationId") or query.get("integrationKey"),
         connection=query.get("connectionId") or query.get("connectionKey"),
-        tenant=query.get("tenantId") or query.get("tenantKey"),
+        tenant=query.get("tenantId") or query.get("tenantKey") or query.get("userId"),
+        instance=instance_of(query),
     )
+
+
+def instance_of(query: Mapping[str, str]) -> str | None:
+    """Return which of several instances a request is about; BadRequestError for what is no key."""
+    key = query.get("instanceKey")
+    return None if key is None else check_instance_key(key)
+
+
+def parent_names(kind: Kind) -> tuple[str, ...]:
+    """Return the words by which a request names an element's parent, the surest first."""
+    words = kind.name.title().replace("-", "")
+    word = words[0].lower() + words[1:]
+    return f"{word}Id", f"{word}Key", f"universal{words}Id", "parentId", "parentKey", "key"
 
 
 def layers_of(query: Mapping[str, str]) -> tuple[str, ...]:

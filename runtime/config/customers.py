@@ -20,7 +20,9 @@ __all__ = ["Adapter", "Following", "Subject", "adapters_of", "count_adapters", "
 #: That tenant `t` has a row of the element of its own; read off the index of places.
 _ADAPTS = (
     "EXISTS (SELECT FROM elements AS e WHERE e.workspace_id = :workspace AND e.kind = :kind"
-    " AND e.key = :key AND e.tenant_id = t.id AND e.archived_at IS NULL)"
+    " AND e.key = :key AND e.tenant_id = t.id AND e.archived_at IS NULL"
+    # An instance that was only begun adapts nothing.
+    " AND (e.parent_id IS NULL OR e.spec::text <> '{}'))"
 )
 _TENANTS = "FROM tenants AS t WHERE t.workspace_id = :workspace AND t.archived_at IS NULL"
 _LINKS = (

@@ -14,6 +14,7 @@ from psycopg.rows import DictRow
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from runtime.config.store import ElementRow
 from runtime.db import Query
 from runtime.tenancy import Owner
 
@@ -47,12 +48,23 @@ class LinkTable:
 
     owner: Owner
     connection_id: UUID
+    #: The element that links stand in: the table, or its instance if that is one of several.
     table_id: UUID
+    #: The instance's row; None before its first use.
+    instance_id: UUID | None = None
+
+    @classmethod
+    def at(cls, owner: Owner, connection_id: UUID, layers: Sequence[ElementRow]) -> LinkTable:
+        """Return what the layers of a table amount to at a connection."""
+        table, nearest = next(row for row in layers if not row.is_patch), layers[-1]
+        instance_id = nearest.id if nearest.connection_id is not None else None
+        table_id = table.id if nearest.instance_key is None else nearest.id
+        return cls(owner, connection_id, table_id, instance_id)
 
     @property
     def id(self) -> UUID:
-        """Return the instance's id, which follows from the connection's and the table's."""
-        return uuid.uuid5(self.connection_id, str(self.table_id))
+        """Return the instance's id; before its first use, one that follows from what it is of."""
+        return self.instance_id or uuid.uuid5(self.connection_id, str(self.table_id))
 
     def values(self) -> dict[str, Any]:
         """Return what its statements' placeholders stand for."""

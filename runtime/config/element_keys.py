@@ -10,10 +10,11 @@ from uuid import UUID
 
 from runtime.errors import BadRequestError
 
-__all__ = ["as_uuid", "check_key", "is_selector", "key_from_name"]
+__all__ = ["as_uuid", "check_instance_key", "check_key", "is_selector", "key_from_name"]
 
 #: No dot, which joins an integration's key and an element's in a selector.
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_LONGEST_INSTANCE_KEY = 200
 _SELECTOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}(?:\.[A-Za-z0-9][A-Za-z0-9_-]{0,99})?")
 
 
@@ -25,6 +26,19 @@ def check_key(key: Any) -> str:
         "A key has 1 to 100 letters, digits, hyphens and underscores, begins with a letter or"
         " digit, and is no UUID.",
         data={"errors": [{"path": "/key", "message": "is not a key"}]},
+    )
+
+
+def check_instance_key(key: str) -> str:
+    """Return a key that tells an instance from others; BadRequestError for any other.
+
+    Products make it of what their users chose, such as a pipeline's name, so it may have spaces.
+    """
+    if 0 < len(key) <= _LONGEST_INSTANCE_KEY and key.isprintable():
+        return key
+    raise BadRequestError(
+        f"instanceKey has 1 to {_LONGEST_INSTANCE_KEY} printable characters.",
+        data={"errors": [{"path": "/instanceKey", "message": "is not a key"}]},
     )
 
 

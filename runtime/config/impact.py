@@ -124,7 +124,10 @@ class Impact:
         spots += [(_place(link), link.connections, None) for link in self._concerned(tenant.links)]
         for single, link in tenant.own.items():
             if self._concerned([link]):
-                spots.append((Place(link.integration_id, link.app, single), 1, single))
+                instances = {row.instance_key for row in tenant.rows if row.connection_id == single}
+                for at, instance in enumerate(sorted({None, *instances}, key=str)):
+                    place = Place(link.integration_id, link.app, single, instance)
+                    spots.append((place, int(at == 0), single))
         for place, connections, connection_id in spots:
             layers = self._layers(self._after, tenant.rows, place)
             item = told.get(layers)
@@ -138,7 +141,7 @@ class Impact:
                     **effect.shown(),
                 }
             item["connections"] += connections
-            if connection_id is not None:
+            if connection_id is not None and str(connection_id) not in item["connectionIds"]:
                 item["connectionIds"].append(str(connection_id))
         return told.values()
 

@@ -25,6 +25,7 @@ from runtime.config.specs.data import (
 from runtime.config.specs.events import AppEventTypeSpec
 from runtime.config.specs.flows import parse_flow
 from runtime.config.specs.packages import PackageSpec
+from runtime.config.specs.screens import ScreenSpec
 from runtime.connectors.definition import parse_connector
 from runtime.errors import ConfigurationError, NotFoundError
 from runtime.validation import parse
@@ -59,6 +60,15 @@ class Kind:
     editable: tuple[str, ...] = ()
     #: Whether the specification repeats the element's key.
     is_keyed: bool = False
+    #: The layer at which a tenant's own row is an instance of the element: made on first use, with
+    #: an id, archived and restored by itself. None for kinds without instances.
+    instances: str | None = None
+    #: What an instance may say without differing from its parent, and keeps when it is reset.
+    switches: frozenset[str] = frozenset()
+
+    def stands_at(self, layer: str) -> bool:
+        """Return whether rows of this kind may stand at a layer, customisations included."""
+        return layer in self.layers or layer == self.instances
 
 
 _EVERYWHERE = frozenset({"universe", "workspace", "integration", "tenant", "connection"})
@@ -85,16 +95,32 @@ def _parser(model: type[Spec]) -> Callable[[dict[str, Any], str], Any]:
     return lambda spec, what: parse(model, spec, ConfigurationError, what)
 
 
+#: Of a data link table; its links stand apart.
+_LABELS = ("/name", "/description", "/meta")
+
+
 def _kind(
-    name: str, layers: frozenset[str], model: type[Spec], editable: tuple[str, ...] = ()
+    name: str,
+    layers: frozenset[str],
+    model: type[Spec],
+    editable: tuple[str, ...] = (),
+    instances: str | None = None,
 ) -> Kind:
-    return Kind(name, f"{name}s", name, layers, _parser(model), editable)
+    return Kind(name, f"{name}s", name, layers, _parser(model), editable, instances=instances)
 
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("action", "actions", "action", _EVERYWHERE, parse_action, _ACTION_EDITABLE),
+        Kind(
+            "action",
+            "actions",
+            "action",
+            _EVERYWHERE,
+            parse_action,
+            _ACTION_EDITABLE,
+            instances="connection",
+        ),
         _kind("integration", _WORKSPACE, IntegrationSpec),
         Kind(
             "connector",
@@ -106,13 +132,23 @@ KINDS: dict[str, Kind] = {
             is_keyed=True,
         ),
         _kind("external-app", _CATALOGUE, ExternalAppSpec),
-        _kind("data-source", _EVERYWHERE, DataSourceSpec, _ALL),
-        _kind("field-mapping", _EVERYWHERE, FieldMappingSpec, _ALL),
-        Kind("flow", "flows", "flow", _EVERYWHERE, parse_flow, _ALL),
-        _kind("app-data-schema", _WORKSPACE, AppDataSchemaSpec),
-        _kind("data-link-table", _WORKSPACE, DataLinkTableSpec),
+        _kind("data-source", _EVERYWHERE, DataSourceSpec, _ALL, "connection"),
+        _kind("field-mapping", _EVERYWHERE, FieldMappingSpec, _ALL, "connection"),
+        Kind(
+            "flow",
+            "flows",
+            "flow",
+            _EVERYWHERE,
+            parse_flow,
+            _ALL,
+            instances="connection",
+            switches=frozenset({"enabled"}),
+        ),
+        _kind("app-data-schema", _WORKSPACE, AppDataSchemaSpec, _ALL, "tenant"),
+        _kind("data-link-table", _WORKSPACE, DataLinkTableSpec, _LABELS, "connection"),
         _kind("app-event-type", _WORKSPACE, AppEventTypeSpec),
         _kind("package", _CATALOGUE | {"integration"}, PackageSpec),
+        _kind("screen", _WORKSPACE, ScreenSpec),
     )
 }
 

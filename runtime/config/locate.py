@@ -66,7 +66,8 @@ async def locate(
     rows = await rows_by_keys(session, kind.name, [key], spot.viewer)
     place = spot.place
     if place is None:
-        place = await _only_place(session, kind, rows, spot.viewer)
+        only = await _only_place(session, kind, rows, spot.viewer)
+        place = replace(only or Place(), instance_key=named.instance)
     return _at(kind, key, Spot(spot.viewer, place), rows)
 
 
@@ -75,14 +76,16 @@ async def locate_archived(
 ) -> Located:
     """Find what to restore: of a key, the definition that the viewer archived last.
 
-    What was never archived is found as by `locate`.
+    Looked at from where instances stand, the last instance is found too. What was never archived
+    is found as by `locate`.
     """
     key, spot = await _start(session, kind, selector, viewer, named)
     if as_uuid(key) is None:
         for row in await archived_rows(session, kind.name, key, spot.viewer):
-            place = Place(row.integration_id, row.app, row.connection_id)
+            if row.parent_id is not None and not _is_instance_at(kind, row, spot, named):
+                continue
             if spot.place is None or applies(as_layer(row), spot.place):
-                return Located(kind, key, spot.viewer, place, [row])
+                return Located(kind, key, spot.viewer, _own_place(row), [row])
     return await locate(session, kind, selector, viewer, named)
 
 
@@ -128,14 +131,26 @@ async def _by_id(session: AsyncSession, kind: Kind, element_id: UUID, spot: Spot
         raise nothing_here(kind, str(element_id))
     viewer = Viewer(spot.viewer.workspace_id, row.tenant_id or spot.viewer.tenant_id)
     if row.archived_at is not None:
-        place = Place(row.integration_id, row.app, row.connection_id)
-        return Located(kind, row.key, viewer, place, [row])
+        return Located(kind, row.key, viewer, _own_place(row), [row])
     place = spot.place or await place_of_row(session, viewer, row)
+    if row.instance_key is not None:
+        place = replace(place, instance_key=row.instance_key)
     rows = await rows_by_keys(session, kind.name, [row.key], viewer)
     located = _at(kind, row.key, Spot(viewer, place), rows)
     if all(each.id != row.id for each in located.rows):
         raise nothing_here(kind, str(element_id))
     return located
+
+
+def _own_place(row: Element) -> Place:
+    return Place(row.integration_id, row.app, row.connection_id, row.instance_key)
+
+
+def _is_instance_at(kind: Kind, row: Element, spot: Spot, named: Named) -> bool:
+    """Return whether a customisation is the very instance that is looked at."""
+    connection_id = spot.place.connection_id if spot.place else None
+    here = (connection_id, named.instance)
+    return row.layer == kind.instances and (row.connection_id, row.instance_key) == here
 
 
 def _at(kind: Kind, key: str, spot: Spot, rows: Sequence[Element]) -> Located:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Connection, Element, Tenant
 from runtime.config.element_keys import as_uuid
 from runtime.config.resolve import Place
-from runtime.config.rows import Viewer
+from runtime.config.rows import Viewer, visible_to
 from runtime.errors import BadRequestError, NotFoundError
 
-__all__ = ["Named", "Spot", "apps_of", "find_spot", "integrations_of", "place_of_row"]
+__all__ = [
+    "Named",
+    "Spot",
+    "apps_of",
+    "connectors_for",
+    "find_spot",
+    "integrations_of",
+    "place_of_row",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,8 @@ class Named:
     connection: str | None = None
     #: Whose view a manager asks for.
     tenant: str | None = None
+    #: Which of several instances; its key.
+    instance: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,8 @@ async def find_spot(session: AsyncSession, viewer: Viewer, named: Named) -> Spot
     if named.integration is not None:
         integration = await _integration(session, viewer, named.integration)
     if named.connection is None:
-        return Spot(viewer, _at(integration) if integration else None)
+        at = _at(integration) if integration else None
+        return Spot(viewer, at and replace(at, instance_key=named.instance))
     connection = await _connection(session, viewer, named.connection)
     own = await _integration(session, viewer, str(connection.integration_id))
     if integration is not None and integration.id != own.id:
@@ -58,18 +69,18 @@ async def find_spot(session: AsyncSession, viewer: Viewer, named: Named) -> Spot
             f"The connection {connection.name!r} does not belong to the integration"
             f" {integration.key!r}."
         )
-    place = Place(own.id, own.spec.get("connectorKey"), connection.id)
+    place = Place(own.id, own.spec.get("connectorKey"), connection.id, named.instance)
     return Spot(Viewer(viewer.workspace_id, connection.tenant_id), place)
 
 
 async def place_of_row(session: AsyncSession, viewer: Viewer, row: Element) -> Place:
     """Return the place that a row is about."""
     if row.connection_id is not None:
-        named = Named(connection=str(row.connection_id))
+        named = Named(connection=str(row.connection_id), instance=row.instance_key)
         return (await find_spot(session, viewer, named)).place or Place()
     if row.integration_id is not None:
         return _at(await _integration(session, viewer, str(row.integration_id)))
-    return Place(app=row.app)
+    return Place(app=row.app, instance_key=row.instance_key)
 
 
 async def integrations_of(
@@ -81,6 +92,32 @@ async def integrations_of(
         return {}
     rows = await session.exec(select(Element).where(col(Element.id).in_(wanted)))
     return {row.id: (row.key, row.spec.get("connectorKey")) for row in rows.all()}
+
+
+async def connectors_for(session: AsyncSession, viewer: Viewer, app: str) -> list[str]:
+    """Return the keys of the connectors that are for an external app, by its id or key.
+
+    Raises NotFoundError for one that there is not.
+    """
+    rows = await session.exec(
+        select(Element.key).where(
+            col(Element.kind) == "external-app",
+            col(Element.archived_at).is_(None),
+            _by_id_or_key(Element, app),
+            visible_to(viewer),
+        )
+    )
+    if (key := rows.first()) is None:
+        raise NotFoundError(f"There is no external app {app[:100]!r}.")
+    connectors = await session.exec(
+        select(Element.key).where(
+            col(Element.kind) == "connector",
+            col(Element.archived_at).is_(None),
+            func.coalesce(Element.spec["externalApp"].astext, col(Element.key)) == key,
+            visible_to(viewer),
+        )
+    )
+    return sorted(set(connectors.all()))
 
 
 async def apps_of(session: AsyncSession, workspace_id: UUID) -> set[str]:

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, func, or_, union_all
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -32,6 +33,11 @@ class Filters:
     """What a list is narrowed to."""
 
     search: str | None = None
+    key: str | None = None
+    #: Only these definitions.
+    ids: Sequence[UUID] | None = None
+    #: Only what is for one of these connectors, or for one of their integrations.
+    apps: Sequence[str] | None = None
     include_archived: bool = False
     #: Only what belongs to this place's app, integration or connection.
     place: Place | None = None
@@ -163,6 +169,12 @@ def _narrowing(filters: Filters) -> list[ColumnElement[bool]]:
     if filters.search:
         sought = func.lower(filters.search)
         conditions.append(func.strpos(col(Element.search_text), sought) > 0)
+    if filters.key is not None:
+        conditions.append(col(Element.key) == filters.key)
+    if filters.ids is not None:
+        conditions.append(col(Element.id).in_(filters.ids))
+    if filters.apps is not None:
+        conditions.append(_is_for(filters.apps))
     if filters.is_universal is not None:
         anywhere = and_(
             col(Element.app).is_(None),
@@ -191,4 +203,28 @@ def _places(place: Place | None) -> list[list[ColumnElement[bool]]]:
         ways.append([connection.is_(None), integration == place.integration_id, of_app])
     if place.app is not None:
         ways.append([connection.is_(None), integration.is_(None), app == place.app])
+    if place.connection_id is not None:
+        anywhere = [connection.is_(None), integration.is_(None), app.is_(None)]
+        ways.append([*anywhere, _has_instance_at(place.connection_id)])
     return ways
+
+
+def _has_instance_at(connection_id: UUID) -> ColumnElement[bool]:
+    """Return the condition on elements for any app that were used over this connection."""
+    instance = aliased(Element)
+    used = select(instance.id).where(
+        col(instance.connection_id) == connection_id,
+        col(instance.kind) == col(Element.kind),
+        col(instance.key) == col(Element.key),
+        col(instance.archived_at).is_(None),
+    )
+    return used.exists()
+
+
+def _is_for(apps: Sequence[str]) -> ColumnElement[bool]:
+    integration = aliased(Element)
+    theirs = select(integration.id).where(
+        col(integration.kind) == "integration",
+        integration.spec["connectorKey"].astext.in_(apps),
+    )
+    return or_(col(Element.app).in_(apps), col(Element.integration_id).in_(theirs))

@@ -22,6 +22,8 @@ class Place:
     #: Key of the integration's connector.
     app: str | None = None
     connection_id: UUID | None = None
+    #: Which of the connection's instances of an element; None for the first one.
+    instance_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,15 @@ class Resolved:
 
 
 def applies(row: ElementRow, place: Place) -> bool:
-    """Return whether a row has a say at this place; a row that names nothing has it everywhere."""
+    """Return whether a row has a say at this place; a row that names nothing has it everywhere.
+
+    But for the instances of one connection: what one of them customises is no other one's business.
+    """
     return (
         row.app in (None, place.app)
         and row.integration_id in (None, place.integration_id)
         and row.connection_id in (None, place.connection_id)
+        and (row.instance_key == place.instance_key or _serves_all_instances(row))
     )
 
 
@@ -73,9 +79,18 @@ def resolve(rows: Iterable[ElementRow], place: Place, *, explain: bool = False) 
     )
 
 
-def _nearness(row: ElementRow) -> tuple[int, bool, bool]:
-    # Within a layer, a row for one app or integration is nearer than one for any.
-    return LAYERS.index(row.layer), row.app is not None, row.integration_id is not None
+def _serves_all_instances(row: ElementRow) -> bool:
+    return row.instance_key is None and not (row.is_patch and row.connection_id is not None)
+
+
+def _nearness(row: ElementRow) -> tuple[int, bool, bool, bool]:
+    # Within a layer, a row for one app, integration or instance is nearer than one for any.
+    return (
+        LAYERS.index(row.layer),
+        row.app is not None,
+        row.integration_id is not None,
+        row.instance_key is not None,
+    )
 
 
 def _revision(layers: Sequence[ElementRow]) -> str:

@@ -62,7 +62,7 @@ async def row_by_id(session: AsyncSession, kind: str, element_id: UUID) -> Eleme
 async def archived_rows(
     session: AsyncSession, kind: str, key: str, viewer: Viewer
 ) -> Sequence[Element]:
-    """Return the definitions of this key that the viewer archived, the last one first."""
+    """Return the rows of this key that the viewer archived, the last one first."""
     rows = await _all(
         session,
         col(Element.workspace_id) == viewer.workspace_id,
@@ -70,7 +70,6 @@ async def archived_rows(
         col(Element.key) == key,
         col(Element.tenant_id) == viewer.tenant_id,
         col(Element.archived_at).is_not(None),
-        col(Element.parent_id).is_(None),
     )
     return sorted(rows, key=lambda row: (row.archived_at, row.id), reverse=True)
 
@@ -90,6 +89,7 @@ def as_layer(row: Element) -> ElementRow:
         parent_id=row.parent_id,
         spec=row.spec,
         revision=row.revision,
+        instance_key=row.instance_key,
     )
 
 

@@ -16,7 +16,7 @@ __all__ = ["ElementRow", "element_by_id", "integration_by_key", "layers_of", "la
 
 _COLUMNS = (
     "id, kind, layer, workspace_id, tenant_id, integration_id, connection_id, app, key, parent_id,"
-    " spec, revision"
+    " spec, revision, instance_key"
 )
 
 _LAYERS = (
@@ -43,6 +43,7 @@ class ElementRow:
     parent_id: UUID | None
     spec: dict[str, Any]
     revision: int
+    instance_key: str | None = None
 
     @property
     def is_patch(self) -> bool:

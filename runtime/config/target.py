@@ -25,6 +25,7 @@ class Target:
     tenant_id: UUID | None = None
     integration_id: UUID | None = None
     connection_id: UUID | None = None
+    instance_key: str | None = None
 
     def holds(self, row: Element) -> bool:
         """Return whether a row stands here."""
@@ -33,6 +34,7 @@ class Target:
             and row.tenant_id == self.tenant_id
             and row.integration_id == self.integration_id
             and row.connection_id == self.connection_id
+            and row.instance_key == self.instance_key
         )
 
 
@@ -58,8 +60,9 @@ def target_of(kind: Kind, caller: Viewer, seen_by: Viewer, place: Place) -> Targ
             caller.tenant_id,
             place.integration_id,
             place.connection_id,
+            place.instance_key,
         )
-    if layer not in kind.layers:
+    if not kind.stands_at(layer):
         who = "A tenant's token" if caller.tenant_id else "A management token"
         raise AccessDeniedError(
             f"{who} cannot write {kind.plural} at the {layer} layer; they stand at:"

@@ -26,7 +26,7 @@ from runtime.config.locate import Located
 from runtime.config.merge import LayerSpec, check_editable, diff_patch, merge_patch
 from runtime.config.patches import joined
 from runtime.config.resolve import resolve
-from runtime.config.rows import as_layer
+from runtime.config.rows import Viewer, as_layer, rows_by_keys
 from runtime.config.store import ElementRow
 from runtime.config.target import Target, layers_below, own_row
 from runtime.errors import (
@@ -36,7 +36,18 @@ from runtime.errors import (
     ConfigurationError,
 )
 
-__all__ = ["Change", "Check", "Edit", "archive", "change", "create", "lock", "reset", "restore"]
+__all__ = [
+    "Change",
+    "Check",
+    "Edit",
+    "archive",
+    "begin",
+    "change",
+    "create",
+    "lock",
+    "reset",
+    "restore",
+]
 
 #: Takes a kind, a merged specification and how messages call it; raises ConfigurationError.
 Check = Callable[[str, dict[str, Any], str], object]
@@ -111,8 +122,23 @@ async def change(
     return done
 
 
+async def begin(session: AsyncSession, located: Located, target: Target) -> Change | None:
+    """Make the caller's own row of an element, as plain as what it stands on; None if there is one.
+
+    That is how an instance begins.
+    """
+    if located.is_archived or own_row(located, target) is not None:
+        return None
+    below = layers_below(located, None)
+    row = _new_row(located.kind, target, located.key, {})
+    row.parent_id, row.app = below[-1].id, below[-1].app
+    session.add(row)
+    await _flush(session, row)
+    return Change(row, "element:instance_created", {})
+
+
 async def reset(session: AsyncSession, located: Located, target: Target) -> Change | None:
-    """Drop the caller's customisation; None if there is none."""
+    """Drop the caller's customisation; None if there is none. An instance stays, as a plain one."""
     own = next((row for row in located.rows if target.holds(row)), None)
     if own is None:
         return None
@@ -120,21 +146,30 @@ async def reset(session: AsyncSession, located: Located, target: Target) -> Chan
         raise BadRequestError(
             f"{located.key} is defined here and customises nothing, so there is nothing to reset."
         )
-    await session.delete(own)
+    dropped = own.spec
+    if own.layer == located.kind.instances:
+        switches = located.kind.switches
+        kept = {name: value for name, value in dropped.items() if name in switches}
+        if kept == dropped:
+            return None
+        _rewrite(own, kept)
+    else:
+        await session.delete(own)
     await session.flush()
-    return Change(own, "element:reset", own.spec)
+    return Change(own, "element:reset", dropped)
 
 
 async def archive(session: AsyncSession, located: Located, target: Target) -> Change | None:
     """Archive the caller's own definition; None if it is archived already.
 
-    Raises AccessDeniedError for what lies above, and for a customisation, which is reset instead.
+    Raises AccessDeniedError for what lies above, and for a customisation, which is reset instead;
+    but an instance is archived.
     """
     if located.is_archived:
         _refuse_foreign(located, target, located.rows[0])
         return None
     own = own_row(located, target)
-    if own is not None and own.parent_id is not None:
+    if own is not None and own.parent_id is not None and own.layer != located.kind.instances:
         raise AccessDeniedError(
             f"{located.key} is defined above this token's layer. Reset it to drop what was"
             f" customised here (POST /{located.kind.plural}/{located.key}/reset)."
@@ -161,11 +196,25 @@ async def restore(session: AsyncSession, located: Located, target: Target) -> Ch
         return None
     row = located.rows[0]
     _refuse_foreign(located, target, row)
+    await _make_way(session, row)
     row.archived_at = None
     row.updated_at = now()
     row.revision += 1
     await _flush(session, row)
     return Change(row, "element:restored", {"archivedAt": None})
+
+
+async def _make_way(session: AsyncSession, row: Element) -> None:
+    """Remove the instance that was begun where an archived one comes back, if it is still plain."""
+    if row.parent_id is None or row.workspace_id is None:
+        return
+    rows = await rows_by_keys(session, row.kind, [row.key], Viewer(row.workspace_id, row.tenant_id))
+    for other in rows:
+        place = (other.layer, other.integration_id, other.connection_id, other.instance_key)
+        here = (row.layer, row.integration_id, row.connection_id, row.instance_key)
+        if place == here and other.parent_id is not None and not other.spec:
+            await session.delete(other)
+    await session.flush()
 
 
 def _redefine(located: Located, own: Element, edit: Edit, check: Check) -> Change | None:
@@ -252,6 +301,7 @@ def _new_row(kind: Kind, target: Target, key: str, spec: dict[str, Any]) -> Elem
         tenant_id=target.tenant_id,
         integration_id=target.integration_id,
         connection_id=target.connection_id,
+        instance_key=target.instance_key,
         key=key,
         spec=spec,
     )

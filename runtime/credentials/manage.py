@@ -26,6 +26,7 @@ from runtime.tenancy import Owner, Scope
 __all__ = [
     "archive_connection",
     "credentials_of",
+    "disconnect_connection",
     "find_connection",
     "insert_connection",
     "list_connections",
@@ -134,8 +135,8 @@ async def list_connections(
 ) -> list[DictRow]:
     """Return connections by id, one more than `wanted["limit"]` if there are more.
 
-    `wanted` holds tenant_id, integration_id, integration_key, connector_key, connected, search,
-    archived and after; what is None does not narrow.
+    `wanted` holds tenant_id, integration_id, integration_key, connector_key, external_app,
+    connected, search, archived and after; what is None does not narrow.
     """
     conditions = ["c.workspace_id = %(workspace)s"]
     tests = {
@@ -143,6 +144,11 @@ async def list_connections(
         "integration_id": "c.integration_id = %(integration_id)s",
         "integration_key": "e.key = %(integration_key)s",
         "connector_key": "e.spec->>'connectorKey' = %(connector_key)s",
+        "external_app": (
+            "EXISTS (SELECT FROM elements AS k JOIN elements AS x ON x.kind = 'external-app'"
+            " AND x.key = coalesce(k.spec->>'externalApp', k.key) WHERE k.kind = 'connector'"
+            " AND k.key = e.spec->>'connectorKey' AND %(external_app)s IN (x.id::text, x.key))"
+        ),
         "connected": "(c.state = 'READY' AND c.deactivated_by IS NULL) = %(connected)s",
         "search": "position(lower(%(search)s) IN lower(c.name)) > 0",
         "after": "c.id > %(after)s",
@@ -209,6 +215,18 @@ async def replace_credentials(
         await connections_told(database, "reconnected", [connection_id])
 
 
+async def disconnect_connection(
+    database: AsyncConnection[DictRow], vault: Vault, owner: Owner, connection_id: UUID
+) -> None:
+    """Seal nothing in place of a connection's credentials; its user has to connect it again."""
+    await save_sealed(database, vault, credentials_of(owner, connection_id), {})
+    await database.execute(
+        "UPDATE connections SET state = 'CLIENT_ACTION_REQUIRED', error = NULL, expires_at = NULL,"
+        " refreshing_until = NULL, revision = revision + 1, updated_at = now() WHERE id = %s",
+        (connection_id,),
+    )
+
+
 async def archive_connection(database: AsyncConnection[DictRow], connection_id: UUID) -> None:
     """Archive a connection; queued runs over it end as stopped when a worker claims them."""
     cursor = await database.execute(
@@ -265,6 +283,6 @@ def public_connection(row: DictRow) -> dict[str, Any]:
     if row["state"] == "CLIENT_ACTION_REQUIRED":
         shown["clientAction"] = {
             "type": "connect",
-            "description": "The app refuses these credentials; give new ones.",
+            "description": "The app needs new credentials: it refuses the last ones, or has none.",
         }
     return shown

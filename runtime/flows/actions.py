@@ -114,8 +114,9 @@ class ActionNodes:
         )
         if node.type != "run-action":
             inline = {"type": NODE_ACTIONS.get(node.type, node.type), "config": node.config}
+            request = {"inline": inline, "instanceKey": claim.instance_key}
             own = replace(own, input=variables["input"])
-            return replace(own, element_id=None, element_key=None, request={"inline": inline})
+            return replace(own, element_id=None, element_key=None, request=request)
         config, where = node.config, f"/nodes/{run.node_key}/config"
         selection = _selection(config, claim, where)
         async with self.database.pipelined(Scope.worker([claim.owner])) as connection:

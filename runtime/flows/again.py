@@ -16,7 +16,7 @@ from runtime.runs.states import NewRun
 
 __all__ = ["copy_results", "forked", "keepable", "repeated"]
 
-_KEPT = ("definition", "revision")
+_KEPT = ("definition", "revision", "instanceKey", "instanceId")
 
 _RESULTS = "SELECT id, parent_id, item, node_key, status FROM node_runs WHERE run_id = %s"
 

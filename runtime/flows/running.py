@@ -105,6 +105,7 @@ class Flows:
             kind="flow",
             integration=str(claim.integration_id) if claim.integration_id else None,
             connection=str(claim.connection_id) if claim.connection_id else None,
+            instance=claim.instance_key,
         )
         async with self.database.pipelined(Scope.worker([claim.owner])) as connection:
             target = await find_target(connection, claim.owner, selection)

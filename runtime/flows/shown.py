@@ -30,7 +30,10 @@ def public_flow_run(
         "id": str(row["id"]),
         "state": row["status"],
         "flowId": _text(row["element_id"]),
-        "flowInstanceId": _text(row["element_id"]),
+        # What the same flow is started by again, with its connection and all.
+        "flowInstanceId": request.get("instanceId") or _text(row["element_id"]),
+        "connectionFlowId": request.get("instanceId"),
+        "universalFlowId": _text(row["element_id"]),
         "flowKey": row["element_key"],
         "flowRevision": request.get("revision") or row["element_revision"],
         "startNodeKey": request["startNodeKey"],

@@ -92,6 +92,12 @@ class Claim:
     #: Why the run must not start after all: `tenant_archived`, `connection_archived`, …
     obstacle: str | None
 
+    @property
+    def instance_key(self) -> str | None:
+        """Return which of its connection's instances is run; None for the first one."""
+        key: str | None = self.request.get("instanceKey")
+        return key
+
 
 @dataclass(frozen=True, slots=True)
 class Postponement:

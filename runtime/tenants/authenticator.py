@@ -17,7 +17,7 @@ from runtime.clock import now
 from runtime.credentials.signing_secrets import load_signing_secrets
 from runtime.credentials.vault import Vault
 from runtime.db import Database
-from runtime.errors import AccessDeniedError
+from runtime.errors import AccessDeniedError, BadRequestError
 from runtime.keys import RootKey
 from runtime.settings import Settings
 from runtime.tenancy import Owner
@@ -25,7 +25,7 @@ from runtime.tenants.claims import Claims
 from runtime.tenants.key_sets import KeySets
 from runtime.tenants.run_tokens import RunTokens, is_run_token
 from runtime.tenants.signing import PublicKey, SigningKeys
-from runtime.tenants.tokens import VerifiedTokens, peek_workspace_key, verify_unknown
+from runtime.tenants.tokens import VerifiedTokens, mint, peek_workspace_key, verify_unknown
 
 __all__ = ["Authenticator", "Identity"]
 
@@ -121,6 +121,20 @@ class Authenticator:
         return Identity(
             known.workspace_id, workspace_key, tenant_id, claims.tenant_key, claims.expires_at
         )
+
+    async def mint(self, workspace_key: str, **claims: Any) -> str:
+        """Return a token that is signed with the workspace's newest secret, good for two hours.
+
+        Raises BadRequestError where secrets sign no tokens, and for claims that `verify` refuses.
+        """
+        known = await self._workspaces.get(
+            _BY_KEY, workspace_key, lambda: self._load_workspace(workspace_key)
+        )
+        if known is None or known.keys.secret_auth_disabled or not known.keys.secrets:
+            raise BadRequestError(
+                "This workspace's tokens are not signed with its secret, so Vesicle can make none."
+            )
+        return mint(workspace_key, known.keys.secrets[0], **claims)
 
     async def _identify(self, owner: Owner) -> Identity:
         """Return the tenant of a run whose code calls us."""

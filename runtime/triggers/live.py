@@ -1,9 +1,9 @@
 """When a flow's trigger is live: the rules, over rows that were read before.
 
 A flow has to be *instantiated* before the clock or an event may start it. That takes a row at the
-connection's layer, or at the tenant's for a flow without a connection; or `autoCreateInstances` and
-a flow that stands at the connection's integration, or at the workspace. What only stands in the
-public catalogue starts nothing.
+connection's layer that says something, be it that the flow is enabled; or one at the tenant's for a
+flow without a connection; or `autoCreateInstances` and a flow that stands at the connection's
+integration, or at the workspace. What only stands in the public catalogue starts nothing.
 """
 
 from __future__ import annotations
@@ -121,7 +121,8 @@ def _is_instantiated(flow: Resolved, place: Place) -> bool:
         near = {row.layer for row in flow.layers}
         return "tenant" in near or (wants and "workspace" in near)
     for row in flow.layers:
-        if row.connection_id is not None:
+        # An instance that somebody only looked at is plain, and looking starts nothing.
+        if row.connection_id is not None and (row.spec or not row.is_patch):
             return True
         if row.integration_id is None:
             continue

@@ -21,6 +21,7 @@ WITH_BODY = sorted(route for route in ROUTES if any(ask.body is not None for ask
 ANY_JSON = {
     "POST /connections/{connection}/actions/{selector}/run",
     "POST /action-instance/run",
+    "POST /connections/{connection}/api/{key:path}",
 }
 
 MALFORMED = {

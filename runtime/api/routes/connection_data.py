@@ -12,19 +12,21 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from psycopg.rows import DictRow
+from pydantic import BaseModel, ConfigDict, Field
 
 from runtime.actions.collections import collection_of
 from runtime.actions.connected import load_connector
 from runtime.actions.operations import operation_of
 from runtime.actions.target import Selection
 from runtime.api.answers import JsonAnswer
-from runtime.api.body import json_object
+from runtime.api.body import json_body, json_object
 from runtime.api.caller import AnyCaller, Caller, TenantCaller
 from runtime.api.collection_requests import action_on, given_to, outcome_of
 from runtime.api.connector_shapes import (
     listed_collection,
     listed_operation,
     shown_collection,
+    shown_connector,
     shown_operation,
 )
 from runtime.api.running import (
@@ -42,12 +44,22 @@ from runtime.connectors.definition import ConnectorDefinition
 from runtime.credentials.manage import find_connection
 from runtime.errors import BadRequestError, NotFoundError
 from runtime.submission import RunRequest
+from runtime.validation import parse
 
-__all__ = ["router"]
+__all__ = ["router", "run_inline"]
 
 router = APIRouter(tags=["connections"])
 
 ServicesHere = Annotated[Services, Depends(services_of)]
+
+
+class _Request(BaseModel):
+    """Which operation is run, and on what."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: str = Field(min_length=1, max_length=100)
+    payload: Any = None
 
 
 @router.get("/connections/{connection}/operations/{key}")
@@ -70,15 +82,31 @@ async def run_operation(
             f"Running an operation does not know {unknown[0][:60]!r}; give input.",
             data={"path": f"/{unknown[0][:60]}"},
         )
-    operation = operation_of(await _of_connection(services, caller, connection), key)
-    action = {
-        "name": operation.name,
-        "type": "connector-operation",
-        "config": {"operationKey": key},
-        "inputSchema": operation.input_schema,
-    }
-    row = await _run(request, caller, services, connection, action, body.get("input"))
+    row = await _run_operation(request, caller, services, connection, key, body.get("input"))
     return answer_run(request, row)
+
+
+@router.post("/connections/{connection}/api/{key:path}")
+async def run_endpoint(
+    connection: str, key: str, request: Request, caller: TenantCaller, services: ServicesHere
+) -> Response:
+    """Run the operation of this key, as older clients do: the body is its input.
+
+    The answer is its output alone.
+    """
+    given = await json_body(request)
+    row = await _run_operation(request, caller, services, connection, key, given)
+    return _output_of(request, row)
+
+
+@router.post("/connections/{connection}/execute-request")
+async def execute_request(
+    connection: str, request: Request, caller: TenantCaller, services: ServicesHere
+) -> Response:
+    """Run an operation, as older clients do: `{key, payload}`; the answer is its output alone."""
+    body = parse(_Request, await json_object(request), BadRequestError, "the body")
+    row = await _run_operation(request, caller, services, connection, body.key, body.payload)
+    return _output_of(request, row)
 
 
 @router.get("/connections/{connection}/data/{key}")
@@ -99,7 +127,7 @@ def _runs(method: str) -> Callable[..., Awaitable[Response]]:
         body = await json_object(request)
         spec = collection_of(await _of_connection(services, caller, connection), key)
         given = given_to(method, body, spec, request.query_params)
-        row = await _run(request, caller, services, connection, action_on(key, method), given)
+        row = await run_inline(request, caller, services, connection, action_on(key, method), given)
         return outcome_of(method, row) or answer_run(request, row)
 
     run_method.__doc__ = f"Run {method} of a data collection over the connection."
@@ -114,6 +142,14 @@ for _method in METHODS:
         response_class=JsonAnswer,
         name=f"{_method}_records",
     )
+
+
+@router.get("/integrations/{integration}/connector-spec")
+async def get_connector_spec(
+    integration: str, caller: AnyCaller, services: ServicesHere
+) -> Response:
+    """Return what an integration's connector asks of those who connect, and what it offers."""
+    return JsonAnswer(shown_connector(await _of_integration(services, caller, integration)))
 
 
 @router.get("/integrations/{integration}/operations")
@@ -148,6 +184,30 @@ async def get_integration_collection(
     return JsonAnswer(shown_collection(key, collection_of(definition, key)))
 
 
+async def _run_operation(
+    request: Request,
+    caller: Caller,
+    services: Services,
+    connection: str,
+    key: str,
+    given: Any,
+) -> DictRow:
+    operation = operation_of(await _of_connection(services, caller, connection), key)
+    action = {
+        "name": operation.name,
+        "type": "connector-operation",
+        "config": {"operationKey": key},
+        "inputSchema": operation.input_schema,
+    }
+    return await run_inline(request, caller, services, connection, action, given)
+
+
+def _output_of(request: Request, row: DictRow) -> Response:
+    if row["status"] != "completed":
+        return answer_run(request, row)
+    return JsonAnswer(row["output"], headers={"X-Run-Id": str(row["id"])})
+
+
 async def _of_connection(services: Services, caller: Caller, selector: str) -> ConnectorDefinition:
     async with services.database.transaction(caller.scope) as database:
         row = await find_connection(database, caller.scope, selector)
@@ -174,7 +234,7 @@ async def _of_integration(services: Services, caller: Caller, selector: str) -> 
         )
 
 
-async def _run(
+async def run_inline(
     request: Request,
     caller: Caller,
     services: Services,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -54,7 +55,8 @@ async def get_connections(request: Request, caller: AnyCaller, services: Service
         "integration_id": _uuid(query.get("integrationId")),
         "integration_key": query.get("integrationKey"),
         "connector_key": query.get("connectorKey") or query.get("connectorId"),
-        "connected": _flag(query.get("connected")),
+        "connected": _connected(query),
+        "external_app": query.get("externalAppId") or query.get("externalAppKey"),
         "search": query.get("search"),
         "archived": _flag(query.get("includeArchived")),
         "after": pager.after(query),
@@ -243,6 +245,11 @@ async def _audited(
         target_key=row["key"],
         changes=changes,
     )
+
+
+def _connected(query: Mapping[str, str]) -> bool | None:
+    disconnected = _flag(query.get("disconnected"))
+    return not disconnected if disconnected is not None else _flag(query.get("connected"))
 
 
 def _flag(text: str | None) -> bool | None:

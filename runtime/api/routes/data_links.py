@@ -11,8 +11,9 @@ from runtime.api.answers import JsonAnswer
 from runtime.api.body import json_object
 from runtime.api.caller import AnyCaller, Caller
 from runtime.api.element_writes import viewer_of
+from runtime.api.instances import Instances
 from runtime.api.paging import Pager, limit_of
-from runtime.api.selectors import named, query_of
+from runtime.api.selectors import query_of
 from runtime.api.services import Services, services_of
 from runtime.config.data_links import (
     LinkBody,
@@ -24,8 +25,7 @@ from runtime.config.data_links import (
 )
 from runtime.config.kinds import kind_of
 from runtime.config.locate import locate
-from runtime.config.places import Named, find_spot
-from runtime.errors import BadRequestError
+from runtime.errors import BadRequestError, NotFoundError
 from runtime.tenancy import Owner
 from runtime.validation import parse
 
@@ -34,7 +34,6 @@ __all__ = ["router"]
 router = APIRouter(tags=["data links"])
 
 ServicesHere = Annotated[Services, Depends(services_of)]
-_NAMES = ("dataLinkTableKey", "dataLinkTableId", "parentKey", "parentId", "key")
 
 
 @router.get("/data-link-table-instance/links")
@@ -82,26 +81,17 @@ async def remove_link(request: Request, caller: AnyCaller, services: ServicesHer
 
 
 async def _table(request: Request, caller: Caller, services: Services) -> LinkTable:
-    """Return the table and the connection that a request names."""
-    query = query_of(request)
-    selector = next((query[name] for name in _NAMES if name in query), None)
-    if selector is None:
-        raise _missing("dataLinkTableKey")
+    """Return the table and the connection that a request names; its instance begins with that."""
+    kind, query = kind_of("data-link-table"), query_of(request)
+    instances = Instances(services, caller, kind)
+    wanted = await instances.asked(query)
+    if caller.tenant_id is not None:
+        await instances.begin(wanted)
     async with services.database.session(caller.scope) as session:
-        spot = await find_spot(session, viewer_of(caller), named(query))
-        if spot.place is None or spot.place.connection_id is None or spot.viewer.tenant_id is None:
-            raise _missing("connectionId")
-        kind = kind_of("data-link-table")
-        located = await locate(session, kind, selector, viewer_of(caller), Named())
-        return LinkTable(
-            Owner(caller.workspace_id, spot.viewer.tenant_id),
-            spot.place.connection_id,
-            located.effective().id,
-        )
-
-
-def _missing(name: str) -> BadRequestError:
-    return BadRequestError(
-        f"Links stand in a table, over a connection: give {name}.",
-        data={"errors": [{"path": f"/{name}", "message": "is missing"}]},
-    )
+        viewer = viewer_of(caller)
+        located = await locate(session, kind, wanted.selector, viewer, wanted.named)
+    connection_id, tenant_id = located.place.connection_id, located.viewer.tenant_id
+    if connection_id is None or tenant_id is None:
+        raise NotFoundError("Links stand in a table, over a connection: give connectionId.")
+    owner = Owner(caller.workspace_id, tenant_id)
+    return LinkTable.at(owner, connection_id, located.effective().layers)

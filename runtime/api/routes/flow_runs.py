@@ -19,7 +19,7 @@ from runtime.api.flow_run_rows import Listed, flow_run_of, run_filter, show
 from runtime.api.paging import Pager
 from runtime.api.routes.runs import stop_and_show
 from runtime.api.running import idempotency_key
-from runtime.api.selectors import id_in_path
+from runtime.api.selectors import id_in_path, instance_of, query_of
 from runtime.api.services import Services, services_of
 from runtime.errors import BadRequestError, NotFoundError
 from runtime.flows.read import (
@@ -57,6 +57,7 @@ class _Start(_Body):
     integration_id: str | None = None
     connection_key: str | None = None
     connection_id: str | None = None
+    instance_key: str | None = Field(default=None, min_length=1, max_length=200)
     start_node_key: str | None = None
     node_key: str | None = None
     input: Any = None
@@ -98,6 +99,18 @@ async def run_flow(
     return await _start(request, caller, services, selector, body)
 
 
+@router.post("/connections/{connection}/flows/{selector}/run")
+async def run_flow_over_connection(
+    connection: str, selector: str, request: Request, caller: TenantCaller, services: ServicesHere
+) -> Response:
+    """Start a flow over one connection, as its instance there is; the body is as for a flow."""
+    body = parse(_Start, await json_object(request), BadRequestError, "the body")
+    where = {"connection_id": connection, "connection_key": None}
+    instance = instance_of(query_of(request)) or body.instance_key
+    placed = body.model_copy(update={**where, "instance_key": instance})
+    return await _start(request, caller, services, selector, placed)
+
+
 async def _start(
     request: Request, caller: Caller, services: Services, flow: str, body: _Start
 ) -> Response:
@@ -106,6 +119,7 @@ async def _start(
         kind="flow",
         integration=body.integration_key or body.integration_id,
         connection=body.connection_key or body.connection_id,
+        instance=body.instance_key,
     )
     wanted = RunRequest(
         selection,
