@@ -29,7 +29,7 @@ class FlowTrigger(SQLModel, table=True):
         ),
         Index(
             "uq_flow_triggers_place",
-            *("tenant_id", "flow_id", "node_key", "connection_id"),
+            *("tenant_id", "flow_id", "node_key", "connection_id", "instance_key"),
             unique=True,
             postgresql_nulls_not_distinct=True,
         ),
@@ -50,6 +50,8 @@ class FlowTrigger(SQLModel, table=True):
     type: str
     integration_id: UUID | None = None
     connection_id: UUID | None = None
+    #: Which of the connection's instances of the flow; null for the first one.
+    instance_key: str | None = None
     #: The node's config in the effective flow.
     config: dict[str, Any] = ordered_document()
     #: Of the effective flow: changes whenever one of its layers does.

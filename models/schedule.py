@@ -56,6 +56,8 @@ class Schedule(SQLModel, table=True):
     node_key: str | None = None
     integration_id: UUID | None = None
     connection_id: UUID | None = None
+    #: Which of the connection's instances is started; null for the first one.
+    instance_key: str | None = None
     #: `runtime.schedules.timing.Timing`, as it was written.
     timing: dict[str, Any] = ordered_document()
     #: What each run gets; null for the times of its tick.

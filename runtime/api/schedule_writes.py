@@ -59,6 +59,7 @@ class _New(_Body):
     integration_id: str | None = None
     connection_key: str | None = None
     connection_id: str | None = None
+    instance_key: str | None = None
     name: str | None = Field(default=None, max_length=200)
     input: Any = None
 
@@ -77,6 +78,7 @@ class _New(_Body):
             kind="flow" if flow else "action",
             integration=self.integration_id or self.integration_key,
             connection=self.connection_id or self.connection_key,
+            instance=self.instance_key,
         )
 
 
@@ -120,6 +122,7 @@ async def new_schedule(
         "node_key": node,
         "integration_id": target.integration_id,
         "connection_id": target.connection.id if target.connection else None,
+        "instance_key": target.instance_key,
         "timing": times,
         "input": given,
         "nominal_at": standing.nominal_at,
@@ -270,6 +273,7 @@ async def _input_of(connection: AsyncConnection[DictRow], row: DictRow, given: A
         kind=row["kind"],
         integration=str(row["integration_id"]) if row["integration_id"] else None,
         connection=str(row["connection_id"]) if row["connection_id"] else None,
+        instance=row["instance_key"],
     )
     owner = Owner(row["workspace_id"], row["tenant_id"])
     target = await find_target(connection, owner, selection)

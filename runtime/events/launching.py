@@ -161,6 +161,7 @@ class Launching:
             launched_by={"type": kind, "ids": [str(event["id"])]},
             integration_id=listener.integration_id,
             connection_id=listener.connection_id,
+            instance_key=listener.instance_key,
         )
 
     async def _send(self, runs: Sequence[NewRun]) -> None:

@@ -19,7 +19,8 @@ from runtime.tenancy import Owner
 __all__ = ["Listener", "app_listeners", "external_listeners"]
 
 _COLUMNS = (
-    "t.id, t.flow_id, t.flow_key, t.node_key, t.type, t.integration_id, t.connection_id, t.config"
+    "t.id, t.flow_id, t.flow_key, t.node_key, t.type, t.integration_id, t.connection_id,"
+    " t.instance_key, t.config"
 )
 _APP = (
     f"SELECT {_COLUMNS} FROM flow_triggers AS t WHERE t.tenant_id = %s"  # noqa: S608 - ours
@@ -46,6 +47,7 @@ class Listener:
     type: str
     integration_id: UUID | None
     connection_id: UUID | None
+    instance_key: str | None
     config: Mapping[str, Any]
     #: What it listens to: the key or id of a type of app event, or a subscription.
     hears: frozenset[str]
@@ -97,7 +99,7 @@ async def external_listeners(
         hears = frozenset({str(row.pop("subscription_id"))})
         mapping = None
         if row["type"].startswith("data-record-"):
-            place = Place(row["integration_id"], app, row["connection_id"])
+            place = Place(row["integration_id"], app, row["connection_id"], row["instance_key"])
             mapping = await _mapping(connection, owner, row["config"], place)
         listeners.append(Listener(**row, hears=hears, mapping=mapping))
     return listeners

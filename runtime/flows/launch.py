@@ -23,6 +23,7 @@ def launched(  # noqa: PLR0913 - by name only: all that a run of a flow is made 
     run_id: UUID | None = None,
     integration_id: UUID | None = None,
     connection_id: UUID | None = None,
+    instance_key: str | None = None,
     queue: str = "default",
     meta: dict[str, Any] | None = None,
     pinned: Mapping[str, Any] | None = None,
@@ -33,6 +34,8 @@ def launched(  # noqa: PLR0913 - by name only: all that a run of a flow is made 
     takes what is in force when the run starts first, and keeps it for the run's life.
     """
     request = {"startNodeKey": node_key, "launchedBy": dict(launched_by), **(pinned or {})}
+    if instance_key is not None:
+        request["instanceKey"] = instance_key
     return NewRun(
         id=run_id or uuid_utils.compat.uuid7(),
         kind="flow",

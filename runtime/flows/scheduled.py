@@ -33,12 +33,13 @@ def scheduled_run(
             launched_by=launched_by,
             integration_id=schedule["integration_id"],
             connection_id=schedule["connection_id"],
+            instance_key=schedule["instance_key"],
         )
     return NewRun(
         id=run_id,
         kind="action",
         queue="default",
-        request={"launchedBy": launched_by},
+        request={"launchedBy": launched_by, "instanceKey": schedule["instance_key"]},
         input=given,
         element_id=schedule["element_id"],
         element_key=schedule["element_key"],

@@ -156,6 +156,7 @@ def public_schedule(row: DictRow) -> dict[str, Any]:
         "nodeKey": row["node_key"],
         "integrationId": row["integration_id"],
         "connectionId": row["connection_id"],
+        "instanceKey": row["instance_key"],
         "input": row["input"],
         "reason": row["obstacle"],
     }

@@ -29,8 +29,8 @@ __all__ = [
 
 _CLAIM = """
 SELECT s.id, s.workspace_id, s.tenant_id, s.kind, s.element_id, s.element_key, s.node_key,
-    s.integration_id, s.connection_id, s.timing::text AS timing, s.input, s.nominal_at, s.is_held,
-    s.last_scheduled_at, s.created_at, now() AS now, EXISTS (
+    s.integration_id, s.connection_id, s.instance_key, s.timing::text AS timing, s.input,
+    s.nominal_at, s.is_held, s.last_scheduled_at, s.created_at, now() AS now, EXISTS (
         SELECT FROM runs AS r WHERE r.id = s.last_run_id AND r.status IN ('queued', 'running')
     ) AS is_busy
 FROM schedules AS s WHERE s.id = ANY(%s) AND s.next_at <= now()
@@ -61,13 +61,14 @@ WHERE s.id = n.id
 
 _PUT = """
 INSERT INTO schedules (id, workspace_id, tenant_id, is_of_trigger, name, kind, element_id,
-    element_key, node_key, integration_id, connection_id, timing, input, nominal_at, next_at)
+    element_key, node_key, integration_id, connection_id, instance_key, timing, input, nominal_at,
+    next_at)
 SELECT id, workspace_id, tenant_id, is_of_trigger, name, kind, element_id, element_key, node_key,
-    integration_id, connection_id, timing, input, nominal_at, next_at
+    integration_id, connection_id, instance_key, timing, input, nominal_at, next_at
 FROM json_to_recordset(%s::json) AS new(id uuid, workspace_id uuid, tenant_id uuid,
     is_of_trigger boolean, name text, kind text, element_id uuid, element_key text, node_key text,
-    integration_id uuid, connection_id uuid, timing json, input jsonb, nominal_at timestamptz,
-    next_at timestamptz)
+    integration_id uuid, connection_id uuid, instance_key text, timing json, input jsonb,
+    nominal_at timestamptz, next_at timestamptz)
 ON CONFLICT (id) DO NOTHING
 """
 

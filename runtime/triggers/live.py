@@ -47,12 +47,16 @@ class TriggerId:
     flow_id: UUID
     node_key: str
     connection_id: UUID | None
+    #: Which of the connection's instances of the flow; None for the first one.
+    instance_key: str | None = None
 
     @property
     def uuid(self) -> UUID:
         """Return the id under which the trigger is known, now and whenever it comes back."""
-        parts = (self.tenant_id, self.flow_id, self.connection_id, self.node_key)
-        return uuid.uuid5(_SPACE, "/".join(map(str, parts)))
+        parts = [self.tenant_id, self.flow_id, self.connection_id, self.node_key]
+        name = "/".join(map(str, parts))
+        # A node's key may hold any character, so this one's place is behind a break of line.
+        return uuid.uuid5(_SPACE, f"{name}\n{self.instance_key}" if self.instance_key else name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +86,21 @@ def triggers_of(
     the same.
     """
     for rows in flows:
-        for link in (None, *links):
-            yield from _triggers_at(tenant_id, rows, link, obstacles)
+        yield from _triggers_at(tenant_id, rows, None, None, obstacles)
+        for link in links:
+            own = {row.instance_key for row in rows if row.connection_id == link.id}
+            for instance in own | {None}:
+                yield from _triggers_at(tenant_id, rows, link, instance, obstacles)
 
 
 def _triggers_at(
     tenant_id: UUID,
     rows: Sequence[ElementRow],
     link: Link | None,
+    instance: str | None,
     obstacles: dict[str, str | None],
 ) -> Iterator[Trigger]:
-    place = Place(link.integration_id, link.app, link.id) if link else Place()
+    place = Place(link.integration_id, link.app, link.id, instance) if link else Place()
     try:
         flow = resolve(rows, place)
     except ConfigurationError:  # a customisation of what is gone
@@ -105,7 +113,7 @@ def _triggers_at(
     for key, node in _nodes(flow):
         config = given if isinstance(given := node.get("config"), dict) else {}
         yield Trigger(
-            id=TriggerId(tenant_id, flow.id, key, place.connection_id),
+            id=TriggerId(tenant_id, flow.id, key, place.connection_id, instance),
             flow_key=flow.key,
             type=node["type"],
             integration_id=place.integration_id,
@@ -122,9 +130,11 @@ def _is_instantiated(flow: Resolved, place: Place) -> bool:
         return "tenant" in near or (wants and "workspace" in near)
     for row in flow.layers:
         # An instance that somebody only looked at is plain, and looking starts nothing.
-        if row.connection_id is not None and (row.spec or not row.is_patch):
+        here = row.connection_id is not None and row.instance_key == place.instance_key
+        if here and (row.spec or not row.is_patch):
             return True
-        if row.integration_id is None:
+        # What makes the first instance of a connection makes no further one.
+        if row.integration_id is None or place.instance_key is not None:
             continue
         # At the tenant's layer: a flow of its own for the integration, not a change of another's.
         if (wants and row.layer == "integration") or (row.layer == "tenant" and not row.is_patch):

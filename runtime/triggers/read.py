@@ -66,9 +66,13 @@ def public_trigger(row: DictRow) -> dict[str, Any]:
         "createdAt": row["created_at"],
         "updatedAt": row["updated_at"],
     }
-    for name, column in (("integrationId", "integration_id"), ("connectionId", "connection_id")):
+    optional = (
+        ("integrationId", "integration_id"),
+        ("connectionId", "connection_id"),
+        ("instanceKey", "instance_key"),
+        ("reason", "reason"),
+    )
+    for name, column in optional:
         if row[column] is not None:
             shown[name] = str(row[column])
-    if row["reason"] is not None:
-        shown["reason"] = row["reason"]
     return shown

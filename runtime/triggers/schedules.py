@@ -22,8 +22,8 @@ __all__ = ["sync_schedules"]
 
 _OF_TRIGGERS = """
 SELECT t.id, t.workspace_id, t.tenant_id, t.flow_id AS element_id, t.flow_key, t.node_key,
-    t.integration_id, t.connection_id, t.config::text AS config, s.id IS NOT NULL AS is_there,
-    s.timing::text AS timing, s.obstacle, s.is_paused, s.created_at,
+    t.integration_id, t.connection_id, t.instance_key, t.config::text AS config,
+    s.id IS NOT NULL AS is_there, s.timing::text AS timing, s.obstacle, s.is_paused, s.created_at,
     CASE WHEN t.type = 'schedule-trigger' THEN t.reason
         ELSE 'The flow has another trigger in its place.' END AS reason
 FROM flow_triggers AS t LEFT JOIN schedules AS s ON s.id = t.id
@@ -87,6 +87,7 @@ def _new(row: DictRow, now: datetime) -> dict[str, Any]:
         "node_key": row["node_key"],
         "integration_id": row["integration_id"],
         "connection_id": row["connection_id"],
+        "instance_key": row["instance_key"],
         "timing": orjson.loads(timing),
         **_members(_standing(row, timing, now, now)),
     }

@@ -32,7 +32,7 @@ FROM (SELECT unnest(%s::uuid[]) AS id ORDER BY 1) AS t
 
 _FLOWS = """
 SELECT id, kind, layer, workspace_id, tenant_id, integration_id, connection_id, app, key, parent_id,
-    spec, revision
+    spec, revision, instance_key
 FROM elements WHERE kind = 'flow' AND archived_at IS NULL
     AND (%(key)s::text IS NULL OR key = %(key)s)
     AND (workspace_id IS NULL OR (workspace_id = %(workspace)s
@@ -57,12 +57,13 @@ WHERE t.tenant_id = ANY(%(tenants)s) AND (%(key)s::text IS NULL OR t.flow_key = 
 
 _WRITE = """
 INSERT INTO flow_triggers (id, workspace_id, tenant_id, flow_id, flow_key, node_key, type,
-    integration_id, connection_id, config, revision, is_live, reason)
+    integration_id, connection_id, instance_key, config, revision, is_live, reason)
 SELECT id, %(workspace)s, tenant_id, flow_id, flow_key, node_key, type, integration_id,
-    connection_id, config, revision, reason IS NULL, reason
+    connection_id, instance_key, config, revision, reason IS NULL, reason
 FROM json_to_recordset(%(rows)s::json) AS new(
     id uuid, tenant_id uuid, flow_id uuid, flow_key text, node_key text, type text,
-    integration_id uuid, connection_id uuid, config json, revision text, reason text)
+    integration_id uuid, connection_id uuid, instance_key text, config json, revision text,
+    reason text)
 ON CONFLICT (id) DO UPDATE SET type = excluded.type, config = excluded.config,
     integration_id = excluded.integration_id, revision = excluded.revision,
     is_live = excluded.is_live, reason = excluded.reason, updated_at = now()
@@ -138,6 +139,7 @@ async def write(
             "type": each.type,
             "integration_id": each.integration_id,
             "connection_id": each.id.connection_id,
+            "instance_key": each.id.instance_key,
             "config": each.config,
             "revision": each.revision,
             "reason": each.reason,

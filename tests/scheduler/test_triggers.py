@@ -141,6 +141,32 @@ async def test_looking_at_a_flow_starts_nothing(manager, acme, crm, link, live):
     assert await live(acme) == ["tick", "tick"]
 
 
+async def test_each_instance_of_a_connection_has_its_own(platform, manager, acme, crm, link, shown):
+    """Further instances of one flow at one connection are live by themselves."""
+    key = await make(manager, path=f"/integrations/{crm}/flows", autoCreateInstances=True)
+    one = await link()
+    at = {"flowKey": key, "connectionId": str(one), "instanceKey": "second"}
+    before = await shown(acme)
+    assert [each.get("instanceKey") for each in before] == [None]
+    assert await shown(acme, connectionId=str(one)) == before
+    times = {"nodes": {"tick": {"config": {"intervalMinutes": 5}}}}
+    await ok(acme.patch("/flow-instance", params=at, json={"enabled": True, **times}))
+
+    found = {each.get("instanceKey"): each for each in await shown(acme)}
+
+    assert found.keys() == {None, "second"}
+    assert found[None]["id"] == before[0]["id"]
+    assert found["second"]["config"] == {"intervalMinutes": 5}
+    schedules = (await ok(acme.get("/schedules")))["items"]
+    assert {each.get("instanceKey"): each["intervalMinutes"] for each in schedules} == {
+        None: 60,
+        "second": 5,
+    }
+    ran = await ok(acme.post(f"/schedules/{found['second']['id']}/run"))
+    (run,) = await platform.rows("SELECT request FROM runs WHERE id = %s", ran["runId"])
+    assert run["request"]["instanceKey"] == "second"
+
+
 async def test_a_connection_that_is_of_no_use_starts_nothing(
     platform, manager, acme, crm, link, shown
 ):
