@@ -111,14 +111,25 @@ class Firing:
                 told.clear()
 
     async def fire_all(self) -> int:
-        """Fire until nothing is due; return how many runs that made."""
+        """Fire until nothing is due; return how many runs that made.
+
+        The messages of one batch go while the next one is written.
+        """
         total = 0
-        while due := await self._due():
-            fired = await self._fire(due)
-            if fired is None:
-                await asyncio.sleep(_OTHERS_WAIT)
-            else:
-                total += fired
+        sending: asyncio.Task[None] | None = None
+        try:
+            while due := await self._due():
+                made = await self._fire(due)
+                if made is None:
+                    await asyncio.sleep(_OTHERS_WAIT)
+                    continue
+                total += len(made)
+                before, sending = sending, asyncio.create_task(self._send(made))
+                if before is not None:
+                    await before
+        finally:
+            if sending is not None:
+                await sending
         return total
 
     async def _due(self) -> list[DictRow]:
@@ -133,8 +144,8 @@ class Firing:
         wait: float | None = row["wait"] if row else None
         return _LOOK if wait is None else min(_LOOK, max(0.0, wait))
 
-    async def _fire(self, due: Sequence[DictRow]) -> int | None:
-        """Fire schedules; return how many runs that made, None if others hold all of them."""
+    async def _fire(self, due: Sequence[DictRow]) -> list[tuple[Owner, NewRun]] | None:
+        """Fire schedules; return the runs that this made, None if others hold all of them."""
         scope = Scope.worker(Owner(row["workspace_id"], row["tenant_id"]) for row in due)
         full = {row["id"] for row in due if row["is_full"]}
         async with self._database.transaction(scope) as connection:
@@ -143,12 +154,11 @@ class Firing:
             runs = [(each.owner, run) for each in fired for run in each.runs]
             made = await insert_once(connection, runs)
             await move(connection, (each.moved(made) for each in fired))
-        await send(
-            self._database,
-            self._dispatch,
-            [_to_send(owner, run) for owner, run in runs if run.id in made],
-        )
-        return len(made) if rows else None
+        return [(owner, run) for owner, run in runs if run.id in made] if rows else None
+
+    async def _send(self, made: Sequence[tuple[Owner, NewRun]]) -> None:
+        rows = [_to_send(owner, run) for owner, run in made]
+        await send(self._database, self._dispatch, rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from scheduler.firing import Firing
 from scheduler.metrics import QueueWatch
 from scheduler.refill import WAIT, Refiller
 from scheduler.relay import Relay
-from scheduler.triggers import reconcile_when_told
+from scheduler.triggers import reconcile_triggers, reconcile_when_told
 from scheduler.upkeep import (
     ensure_partitions,
     forget_deliveries,
@@ -112,6 +112,9 @@ async def run_scheduler(settings: Settings) -> None:
         for seconds, duty in (
             (2.0, again.relay),
             (2.0, lambda: sync_caps(database, redis)),
+            # As the loops above do when they are told; should one have ended, nothing stands still.
+            (5.0, firing.fire_all),
+            (5.0, lambda: reconcile_triggers(database, redis)),
             (5.0, lambda: send_due(database, dispatch)),
             (5.0, refiller.find_deep),
             (5.0, watch.measure),
