@@ -283,7 +283,7 @@ COLUMNS: dict[tuple[str, str, str], str] = {
     ("incoming_webhooks", "scheduler", "s"): "id, run_id, status",
     ("incoming_webhooks", "scheduler", "u"): "status, error, finished_at",
     ("flow_triggers", "scheduler", "s"): (
-        "id, tenant_id, integration_id, connection_id, type, is_live, revision"
+        "id, tenant_id, integration_id, connection_id, type, is_live, revision, updated_at"
     ),
     ("external_subscriptions", "scheduler", "s"): (
         "id, workspace_id, tenant_id, integration_id, connection_id, status, is_wanted, is_paused,"

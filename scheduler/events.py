@@ -36,6 +36,7 @@ JOIN connections AS c ON c.id = t.connection_id AND c.tenant_id = t.tenant_id
 JOIN tenants AS o ON o.id = c.tenant_id
 LEFT JOIN subscribed_triggers AS s ON s.trigger_id = t.id
 WHERE t.type = ANY(%(types)s)
+    AND (NOT %(recent)s OR t.updated_at > now() - interval '10 minutes')
     AND (t.is_live IS DISTINCT FROM coalesce(s.is_live, false)
         OR (t.is_live AND t.revision <> s.revision))
     AND c.archived_at IS NULL AND c.deactivated_by IS NULL AND c.state = 'READY'
@@ -135,10 +136,14 @@ _GIVE_UP = (
 _OLD = "SELECT vesicle.uuid_floor(now() - make_interval(secs => %s)) AS oldest"
 
 
-async def set_up(database: Database, dispatch: Dispatch) -> int:
-    """Have connections set up whose triggers changed; return how many."""
+async def set_up(database: Database, dispatch: Dispatch, *, recent: bool) -> int:
+    """Have connections set up whose triggers changed; return how many.
+
+    `recent` looks only at triggers that changed in the last minutes, which a hundred thousand
+    others make hardly slower; all have to be looked at now and then.
+    """
     async with database.unscoped("scheduler") as connection:
-        found = await _rows(connection, _UNSET, {"types": list(TYPES), "batch": _BATCH})
+        found = await _rows(connection, _UNSET, _unset(recent=recent))
         if not found:
             return 0
         for row in found:
@@ -224,6 +229,10 @@ async def forget_old_events(database: Database, days: float) -> int:
             if cursor.rowcount < _DELETED:
                 break
     return total
+
+
+def _unset(*, recent: bool) -> dict[str, Any]:
+    return {"types": list(TYPES), "recent": recent, "batch": _BATCH}
 
 
 def _run(row: Mapping[str, Any], kind: str, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Events:
     async def settle(self) -> None:
         """Have the scheduler see to what changed."""
         await reconcile_triggers(self.database, self.redis)
-        await set_up(self.database, self.dispatch)
+        await set_up(self.database, self.dispatch, recent=True)
 
     async def subscriptions(self, tenant: Any, **wanted: Any) -> list[dict[str, Any]]:
         """Return the tenant's external subscriptions once each of them is as wanted."""
