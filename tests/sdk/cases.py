@@ -366,7 +366,7 @@ def _flows() -> Iterator[Case]:
     yield from _element("flows", "flow", FLOW, selects=True)
     yield from _adapted("flow", "sync")
     parent = {"flowKey": "sync", "connectionId": "<main.id>"}
-    verbs = ("enable", "disable", "updateToLatestFlow", "setup", "reset")
+    verbs = ("disable", "enable", "updateToLatestFlow", "setup", "reset")
     yield from _instance("flowInstance", parent, FLOW, verbs)
     new = {"flowId": "<sync.id>", "connectionId": "<main.id>", "instanceKey": "fourth"}
     made = {"flowId": "<sync.id>", "instanceKey": "fourth", "enabled": False}
