@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import uuid_utils.compat
 from psycopg import AsyncConnection, sql
 from psycopg.rows import DictRow
 
 from runtime import jsontext
-from runtime.errors import NotFoundError
+from runtime.errors import AlreadyExistsError, NotFoundError
 from runtime.events.app_types import AppEventType
 from runtime.tenancy import Owner
 
@@ -22,6 +23,7 @@ __all__ = [
     "list_subscriptions",
     "note_subscribed",
     "public_subscription",
+    "restore_subscription",
     "subscribe_action",
 ]
 
@@ -105,6 +107,21 @@ async def archive_subscription(connection: AsyncConnection[DictRow], subscriptio
     await connection.execute(
         "UPDATE webhook_keys SET expires_at = now() WHERE subject_id = %s", (subscription_id,)
     )
+
+
+async def restore_subscription(connection: AsyncConnection[DictRow], subscription_id: UUID) -> None:
+    """Undo the archiving of a subscription, at another address.
+
+    Raises AlreadyExistsError if there is another one in its place.
+    """
+    try:
+        await connection.execute(
+            "UPDATE app_event_subscriptions SET archived_at = NULL, updated_at = now()"
+            " WHERE id = %s AND archived_at IS NOT NULL",
+            (subscription_id,),
+        )
+    except psycopg.errors.UniqueViolation:
+        raise AlreadyExistsError("There is another subscription in its place by now.") from None
 
 
 def subscribe_action(kind: AppEventType) -> dict[str, Any] | None:

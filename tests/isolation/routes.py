@@ -97,6 +97,7 @@ _CAPS = [
 
 _TYPE = "appEventTypeKey={app_event_type}"
 _SUBSCRIBING = (("GET", ""), ("POST", "/subscribe"), ("DELETE", ""))
+_SELECTED = f"/app-event-subscription?{_TYPE}&tenantId={{tenant}}"
 
 ASKS: dict[str, list[Ask]] = {
     # running
@@ -419,6 +420,15 @@ ASKS: dict[str, list[Ask]] = {
         ]
         for method, below in _SUBSCRIBING
     },
+    "POST /app-event-subscription": [Ask(f"{_SELECTED}&instanceKey=new", {})],
+    "PUT /app-event-subscription": [Ask(_SELECTED, {})],
+    "PATCH /app-event-subscription": [Ask(_SELECTED, {})],
+    "POST /app-event-subscription/restore": [
+        Ask("/app-event-subscription/restore?id={app_event_subscription}")
+    ],
+    "POST /app-event-subscriptions/{subscription}/restore": [
+        Ask("/app-event-subscriptions/{app_event_subscription}/restore")
+    ],
     "GET /external-event-subscriptions": _list(
         "/external-event-subscriptions", _BY_CONNECTION[0], *_BY_TENANT[:2]
     ),

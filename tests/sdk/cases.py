@@ -79,13 +79,6 @@ INTERNAL = (
 #: Accessor -> why there is nothing behind it.
 NOT_OFFERED: Mapping[str, str] = {
     **{
-        f"appEventSubscription.{method}": "Not yet."
-        for method in (
-            *("get", "create", "put", "patch", "archive", "delete", "restore", "subscribe"),
-        )
-    },
-    "appEventSubscriptions.find": "Not yet.",
-    **{
         f"externalEventSubscription.{method}": "Not yet."
         for method in (
             *("get", "setup", "subscribe", "unsubscribe", "resubscribe", "refreshWebhook"),
@@ -513,12 +506,40 @@ def _others() -> Iterator[Case]:
     yield from _instance("dataLinkTableInstance", table, {}, ())
     yield from _links((("dataLinkTableInstance", table),))
     yield from _element("appEventTypes", "appEventType", {"schema": {"type": "object"}})
+    yield from _subscriptions()
     yield from _element("appDataSchemas", "appDataSchema", SCHEMA)
     schema = {"appDataSchemaKey": "deal"}
     yield from _instance("appDataSchemaInstance", schema, SCHEMA, ("setup",))
     yield from _element("packages", "package", {"elements": []})
     yield from _element("screens", "screen", SCREEN, selects=True)
     yield from _raw()
+
+
+def _subscriptions() -> Iterator[Case]:
+    """Yield what can be asked of a tenant's own addresses for events of its product."""
+    one, many = "appEventSubscription", "appEventSubscriptions"
+    kind = {"appEventTypeKey": "deal-won"}
+    first, second = ((one, kind),), ((one, {**kind, "instanceKey": "two"}),)
+    begun = {"appEventTypeKey": "deal-won", "isSubscribed": False}
+    yield Case(first, "get", (), begun, save="firstAddress")
+    made = {"instanceKey": "two", "isSubscribed": False}
+    yield Case(second, "create", (), made, save="secondAddress")
+    yield Case(second, "create", (), Failure("already_exists"))
+    this = {"id": "<secondAddress.id>"}
+    yield Case(second, "get", (), this)
+    yield Case(((one, "<secondAddress.id>"),), "get", (), this)
+    yield Case(((one, "<secondAddress.id>"),), "get", (), Failure("not_found"), "globex")
+    yield Case(second, "put", ({},), this)
+    yield Case(second, "patch", ({},), this)
+    yield Case(second, "subscribe", (), {**this, "isSubscribed": True})
+    yield Case((many,), "find", (), _only("<firstAddress.id>", "<secondAddress.id>"))
+    yield Case((many,), "find", (), _only(), "globex")
+    by_id = ((one, "<secondAddress.id>"),)
+    for method in ("archive", "delete"):
+        yield Case(by_id, method, (), _where(lambda it: it["webhookUri"] is None))
+        yield Case((many,), "find", (), _only("<firstAddress.id>"))
+        back = _where(lambda it: it["archivedAt"] is None and bool(it["webhookUri"]))
+        yield Case(by_id, "restore", (), back)
 
 
 def _links(at: tuple[Any, ...]) -> Iterator[Case]:

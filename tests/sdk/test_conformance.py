@@ -31,6 +31,7 @@ async def shop(platform, workspace, worker, crm):
         ("field-mapping", "deal-fields", cases.MAPPING),
         ("data-link-table", "links", {}),
         ("app-data-schema", "deal", cases.SCHEMA),
+        ("app-event-type", "deal-won", {}),
     ):
         await add_element(platform, workspace.id, kind, key, {"name": key, **spec})
     return workspace

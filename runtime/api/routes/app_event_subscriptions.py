@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -11,6 +13,7 @@ from psycopg.rows import DictRow
 
 from runtime.actions.target import Selection
 from runtime.api.answers import JsonAnswer
+from runtime.api.body import json_object
 from runtime.api.caller import AnyCaller, Caller
 from runtime.api.element_writes import viewer_of
 from runtime.api.errors import recorded
@@ -19,8 +22,9 @@ from runtime.api.running import wait_for
 from runtime.api.selectors import id_in_path, named, query_of
 from runtime.api.services import Services, services_of
 from runtime.api.webhook_addresses import key_of
+from runtime.clock import now
 from runtime.config.places import find_spot
-from runtime.errors import BadRequestError
+from runtime.errors import AlreadyExistsError, BadRequestError
 from runtime.events.addresses import app_event_uri
 from runtime.events.app_subscriptions import (
     archive_subscription,
@@ -29,10 +33,12 @@ from runtime.events.app_subscriptions import (
     list_subscriptions,
     note_subscribed,
     public_subscription,
+    restore_subscription,
     subscribe_action,
 )
 from runtime.events.app_types import find_type
 from runtime.events.keys import key_subject
+from runtime.moments import uuid_moment
 from runtime.submission import RunRequest
 from runtime.tenancy import Owner, Scope
 
@@ -71,6 +77,44 @@ async def get_selected(request: Request, caller: AnyCaller, services: ServicesHe
     return await _shown(services, caller, await _selected(request, caller, services))
 
 
+@router.post("/app-event-subscription")
+async def create_selected(request: Request, caller: AnyCaller, services: ServicesHere) -> Response:
+    """Make the subscription that the query names; 409 if there is one already."""
+    _refuse_members(await json_object(request))
+    # Ids tell when they were made, in milliseconds and by this process's own clock.
+    before = now() - timedelta(milliseconds=1)
+    found = await _selected(request, caller, services)
+    async with services.database.transaction(caller.scope) as connection:
+        row = await find_subscription(connection, found)
+    if "id" in request.query_params or uuid_moment(row["id"]) < before:
+        raise AlreadyExistsError(
+            "There is this subscription already; give another instanceKey for a second one.",
+            data={"errors": [{"path": "/instanceKey", "message": "is taken"}]},
+        )
+    return JsonAnswer(await _public(services, row), 201)
+
+
+@router.put("/app-event-subscription")
+@router.patch("/app-event-subscription")
+async def change_selected(request: Request, caller: AnyCaller, services: ServicesHere) -> Response:
+    """Return the subscription that the query names; nothing of it can be changed."""
+    _refuse_members(await json_object(request))
+    return await _shown(services, caller, await _selected(request, caller, services))
+
+
+@router.post("/app-event-subscription/restore")
+async def restore_selected(request: Request, caller: AnyCaller, services: ServicesHere) -> Response:
+    """Bring a subscription back, with another address; subscribe again to tell the product."""
+    query = query_of(request)
+    return await _restored(services, caller, query.get("id", ""))
+
+
+@router.post("/app-event-subscriptions/{subscription}/restore")
+async def restore(subscription: str, caller: AnyCaller, services: ServicesHere) -> Response:
+    """Bring a subscription back, with another address; subscribe again to tell the product."""
+    return await _restored(services, caller, subscription)
+
+
 @router.post("/app-event-subscription/subscribe")
 async def subscribe_selected(
     request: Request, caller: AnyCaller, services: ServicesHere
@@ -106,6 +150,23 @@ async def remove(subscription: str, caller: AnyCaller, services: ServicesHere) -
     """Close a subscription's address."""
     found = id_in_path(subscription, "app event subscription")
     return await _remove(services, caller, found)
+
+
+async def _restored(services: Services, caller: Caller, subscription: str) -> Response:
+    found = id_in_path(subscription, "app event subscription")
+    async with services.database.transaction(caller.scope) as connection:
+        await find_subscription(connection, found)
+        await restore_subscription(connection, found)
+    return await _shown(services, caller, found)
+
+
+def _refuse_members(body: Mapping[str, Any]) -> None:
+    """What a subscription is, its selector says; a body has nothing to add."""
+    for name in body:
+        raise BadRequestError(
+            f"Of a subscription {name[:60]!r} cannot be said.",
+            data={"errors": [{"path": f"/{name[:60]}", "message": "cannot be said"}]},
+        )
 
 
 async def _selected(request: Request, caller: Caller, services: Services) -> UUID:
