@@ -114,7 +114,11 @@ def _synced(scope: TenantScope[Blocking], shown: Shown, crm_url: str, begun: dat
         lambda: _brought(scope, "schedule-trigger", begun),
         f"the clock's run of {FLOW} for {shown.tenant.name}",
     )
-    _awaited(lambda: _hears(scope), f"{shown.tenant.name}'s subscription to changed deals")
+    subscription = _awaited(
+        lambda: _subscription(scope), f"{shown.tenant.name}'s subscription to changed deals"
+    )
+    # The sample app keeps nothing when it stops, not even whom to tell.
+    scope.external_event_subscription(subscription).resubscribe()
     deal = shown.deals[0]
     answer = httpx2.patch(
         f"{crm_url}/api/deals/{deal['id']}",
@@ -139,9 +143,9 @@ def _brought(scope: TenantScope[Blocking], launched_by: str, begun: datetime) ->
     return None
 
 
-def _hears(scope: TenantScope[Blocking]) -> bool:
+def _subscription(scope: TenantScope[Blocking]) -> str | None:
     found = scope.external_event_subscriptions.find().items
-    return any(each["status"] == "subscribed" for each in found)
+    return next((each["id"] for each in found if each["status"] == "subscribed"), None)
 
 
 def _awaited(look: Callable[[], T | None], what: str) -> T:

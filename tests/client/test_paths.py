@@ -110,6 +110,21 @@ TENANT = both(
         ),
         (lambda t: t.flow_runs.find(flow_key="f"), "GET", "/flow-runs?flowKey=f", None),
         (lambda t: t.flow_runs.get("r1"), "GET", "/flow-runs/r1", None),
+        *(
+            (
+                lambda t, verb=verb: getattr(t.external_event_subscription("e1"), verb)(),
+                "POST",
+                f"/external-event-subscriptions/e1/{verb}",
+                None,
+            )
+            for verb in ("subscribe", "unsubscribe", "resubscribe")
+        ),
+        (
+            lambda t: t.external_event_subscription("e1").pull_events(full_scan=True),
+            "POST",
+            "/external-event-subscriptions/e1/pull-events",
+            {"isFullScan": True},
+        ),
         (
             lambda t: t.external_event_subscriptions.find(),
             "GET",

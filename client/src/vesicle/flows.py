@@ -10,11 +10,11 @@ from vesicle.actions import Customisable, place_of
 from vesicle.drivers import Driver
 from vesicle.elements import Family, Listed
 from vesicle.operation import Resource, operation
-from vesicle.records import FlowRecord, FlowRunRecord, ScheduleRecord
+from vesicle.records import EventSubscriptionRecord, FlowRecord, FlowRunRecord, ScheduleRecord
 from vesicle.runs import RunHandle
 from vesicle.wire import Request, Steps, is_header_value, path_of, query_of
 
-__all__ = ["Flow", "FlowRuns", "Schedule", "Schedules"]
+__all__ = ["EventSubscription", "Flow", "FlowRuns", "Schedule", "Schedules"]
 
 D = TypeVar("D", bound=Driver)
 
@@ -103,3 +103,33 @@ class Schedule(Resource[D]):
     def next(self, count: int = 10) -> Steps[dict[str, Any]]:
         """Return its next ticks."""
         return self._call("GET", self._path + path_of("next"), query_of({"count": count}))
+
+
+class EventSubscription(Resource[D]):
+    """What is heard of at one connection, by id. Flows that wait for events make and end it."""
+
+    @operation
+    def get(self) -> Steps[EventSubscriptionRecord]:
+        """Return it. Raises NotFound."""
+        return self._call("GET", self._path)
+
+    @operation
+    def subscribe(self) -> Steps[EventSubscriptionRecord]:
+        """Have the app tell of it again, after `unsubscribe`."""
+        return self._call("POST", self._path + path_of("subscribe"))
+
+    @operation
+    def unsubscribe(self) -> Steps[EventSubscriptionRecord]:
+        """Have the app tell of it no more."""
+        return self._call("POST", self._path + path_of("unsubscribe"))
+
+    @operation
+    def resubscribe(self) -> Steps[EventSubscriptionRecord]:
+        """Do both, for an app that has forgotten whom to tell."""
+        return self._call("POST", self._path + path_of("resubscribe"))
+
+    @operation
+    def pull_events(self, *, full_scan: bool = False) -> Steps[dict[str, Any]]:
+        """Look for what changed now, or with `full_scan` at everything; return the pull."""
+        path = self._path + path_of("pull-events")
+        return self._call("POST", path, body={"isFullScan": full_scan})

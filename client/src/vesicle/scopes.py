@@ -9,7 +9,7 @@ from vesicle.actions import Action, Customisable
 from vesicle.connections import Connection
 from vesicle.drivers import Driver
 from vesicle.elements import Element, Family, Listed
-from vesicle.flows import Flow, FlowRuns, Schedule, Schedules
+from vesicle.flows import EventSubscription, Flow, FlowRuns, Schedule, Schedules
 from vesicle.operation import Resource, operation
 from vesicle.records import (
     ActionRecord,
@@ -135,6 +135,11 @@ class Scope(Resource[D]):
     def external_event_subscriptions(self) -> Listed[D, EventSubscriptionRecord]:
         """What is heard of in connected apps, for the flows that wait for it."""
         return Listed(self._session, path_of("external-event-subscriptions"))
+
+    def external_event_subscription(self, subscription_id: str) -> EventSubscription[D]:
+        """Return one of them."""
+        path = path_of("external-event-subscriptions", subscription_id)
+        return EventSubscription(self._session, path)
 
     @property
     def schedules(self) -> Schedules[D]:
