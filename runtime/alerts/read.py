@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from runtime.errors import NotFoundError
+from runtime.pages import page
 from runtime.tenancy import Scope
 
 __all__ = ["AlertFilter", "find_alert", "list_alerts", "public_alert", "resolve_alert"]
@@ -37,17 +38,12 @@ async def list_alerts(
         "severity": "severity = %(severity)s",
         "status": "status = %(status)s",
         "before": "id < %(before)s",
+        "workspace": "workspace_id = %(workspace)s",
     }
-    values: dict[str, Any] = {name: getattr(wanted, name) for name in tests}
-    values["tenant_id"] = scope.tenant_id or wanted.tenant_id
-    conditions = ["workspace_id = %(workspace)s"]
-    conditions += [test for name, test in tests.items() if values[name] is not None]
-    cursor = await connection.execute(
-        f"SELECT * FROM alerts WHERE {' AND '.join(conditions)}"  # noqa: S608 - ours
-        " ORDER BY id DESC LIMIT %(limit)s",
-        {**values, "workspace": scope.workspace_id, "limit": wanted.limit + 1},
-    )
-    return await cursor.fetchall()
+    tenant = scope.tenant_id or wanted.tenant_id
+    values = {**asdict(wanted), "tenant_id": tenant, "workspace": scope.workspace_id}
+    select = "SELECT * FROM alerts"
+    return await page(connection, select, tests, values, by="id DESC", limit=wanted.limit)
 
 
 async def find_alert(connection: AsyncConnection[DictRow], scope: Scope, alert_id: UUID) -> DictRow:

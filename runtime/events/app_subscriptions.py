@@ -8,12 +8,13 @@ from uuid import UUID
 
 import psycopg
 import uuid_utils.compat
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from runtime import jsontext
 from runtime.errors import AlreadyExistsError, NotFoundError
 from runtime.events.app_types import AppEventType
+from runtime.pages import page, tests_of
 from runtime.tenancy import Owner
 
 __all__ = [
@@ -82,19 +83,14 @@ async def list_subscriptions(
     limit: int,
 ) -> list[DictRow]:
     """Return live subscriptions by id, one more than `limit` if there are more."""
-    conditions = [
-        sql.SQL("workspace_id = {} AND archived_at IS NULL").format(sql.Literal(workspace_id)),
-        *(
-            sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(value))
-            for name, value in wanted.items()
-        ),
-    ]
-    if after is not None:
-        conditions.append(sql.SQL("id > {}").format(sql.Literal(after)))
-    query = sql.SQL("SELECT * FROM app_event_subscriptions WHERE {} ORDER BY id LIMIT {}").format(
-        sql.SQL(" AND ").join(conditions), sql.Literal(limit + 1)
-    )
-    return await (await connection.execute(query)).fetchall()
+    tests = {
+        **tests_of(wanted, "s"),
+        "workspace": "s.workspace_id = %(workspace)s AND s.archived_at IS NULL",
+        "after": "s.id > %(after)s",
+    }
+    values = {**wanted, "workspace": workspace_id, "after": after}
+    select = "SELECT * FROM app_event_subscriptions AS s"
+    return await page(connection, select, tests, values, by="s.id", limit=limit)
 
 
 async def archive_subscription(connection: AsyncConnection[DictRow], subscription_id: UUID) -> None:

@@ -9,11 +9,11 @@ from typing import Any, Literal
 from uuid import UUID
 
 import uuid_utils.compat
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from runtime import jsontext
-from runtime.moments import uuid_floor
+from runtime.pages import newest_tests, newest_values, page, tests_of
 from runtime.tenancy import Owner
 
 __all__ = ["NewEvent", "Place", "find_logged", "keep_events", "list_logged", "public_event"]
@@ -111,23 +111,9 @@ async def list_logged(
 
     One more than `limit` if there are more.
     """
-    conditions = [sql.SQL("e.workspace_id = {}").format(sql.Literal(workspace_id))]
-    conditions += [
-        sql.SQL("e.{} = {}").format(sql.Identifier(name), sql.Literal(value))
-        for name, value in wanted.items()
-    ]
-    since, until = span
-    for test, bound in (
-        ("e.id < {}", before),
-        ("e.id >= {}", uuid_floor(since) if since else None),
-        ("e.id < {}", uuid_floor(until) if until else None),
-    ):
-        if bound is not None:
-            conditions.append(sql.SQL(test).format(sql.Literal(bound)))
-    query = sql.SQL("{} WHERE {} ORDER BY e.id DESC LIMIT {}").format(
-        sql.SQL(_SELECT), sql.SQL(" AND ").join(conditions), sql.Literal(limit + 1)
-    )
-    return await (await connection.execute(query)).fetchall()
+    tests = {**tests_of(wanted, "e"), **newest_tests("e")}
+    values = {**wanted, **newest_values(workspace_id, before, span)}
+    return await page(connection, _SELECT, tests, values, by="e.id DESC", limit=limit)
 
 
 async def find_logged(

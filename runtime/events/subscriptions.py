@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import uuid_utils.compat
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from runtime import jsontext
@@ -15,6 +15,7 @@ from runtime.actions.connected import Connected
 from runtime.credentials.store import Subject
 from runtime.errors import NotFoundError
 from runtime.events.wishes import Wish
+from runtime.pages import page, tests_of
 
 __all__ = [
     "find_subscription",
@@ -138,17 +139,13 @@ async def list_subscriptions(
     limit: int,
 ) -> list[DictRow]:
     """Return subscriptions by id, one more than `limit` if there are more."""
-    conditions = [sql.SQL("s.workspace_id = {}").format(sql.Literal(workspace_id))]
-    conditions += [
-        sql.SQL("s.{} = {}").format(sql.Identifier(name), sql.Literal(value))
-        for name, value in wanted.items()
-    ]
-    if after is not None:
-        conditions.append(sql.SQL("s.id > {}").format(sql.Literal(after)))
-    query = sql.SQL("{} WHERE {} ORDER BY s.id LIMIT {}").format(
-        sql.SQL(_SELECT), sql.SQL(" AND ").join(conditions), sql.Literal(limit + 1)
-    )
-    return await (await connection.execute(query)).fetchall()
+    tests = {
+        **tests_of(wanted, "s"),
+        "workspace": "s.workspace_id = %(workspace)s",
+        "after": "s.id > %(after)s",
+    }
+    values = {**wanted, "workspace": workspace_id, "after": after}
+    return await page(connection, _SELECT, tests, values, by="s.id", limit=limit)
 
 
 def secret_subject(workspace_id: UUID, tenant_id: UUID, subscription_id: UUID) -> Subject:

@@ -8,12 +8,12 @@ from typing import Any
 from uuid import UUID
 
 import uuid_utils.compat
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from runtime import jsontext
 from runtime.events.post import Door
-from runtime.moments import uuid_floor
+from runtime.pages import newest_tests, newest_values, page, tests_of
 from runtime.runs.states import NewRun
 
 __all__ = [
@@ -93,26 +93,10 @@ async def list_rows(
     limit: int,
 ) -> list[DictRow]:
     """Return posts or pulls, the newest first; one more than `limit` if there are more."""
-    since, until = span
-    bounds = (
-        (sql.SQL("r.id < {}"), before),
-        (sql.SQL("r.id >= {}"), uuid_floor(since) if since else None),
-        (sql.SQL("r.id < {}"), uuid_floor(until) if until else None),
-    )
-    conditions = [sql.SQL("r.workspace_id = {}").format(sql.Literal(workspace_id))]
-    conditions += [
-        sql.SQL("r.{} = {}").format(sql.Identifier(name), sql.Literal(value))
-        for name, value in wanted.items()
-    ]
-    conditions += [test.format(sql.Literal(bound)) for test, bound in bounds if bound is not None]
-    query = sql.SQL("SELECT {}, {} FROM {} AS r WHERE {} ORDER BY r.id DESC LIMIT {}").format(
-        sql.SQL(_TABLES[table]),
-        sql.SQL(_EVENTS),
-        sql.Identifier(table),
-        sql.SQL(" AND ").join(conditions),
-        sql.Literal(limit + 1),
-    )
-    return await (await connection.execute(query)).fetchall()
+    tests = {**tests_of(wanted, "r"), **newest_tests("r")}
+    values = {**wanted, **newest_values(workspace_id, before, span)}
+    select = f"SELECT {_TABLES[table]}, {_EVENTS} FROM {table} AS r"  # noqa: S608 - ours
+    return await page(connection, select, tests, values, by="r.id DESC", limit=limit)
 
 
 async def find_webhook(connection: AsyncConnection[DictRow], webhook_id: UUID) -> DictRow | None:

@@ -7,19 +7,21 @@ know each other.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
 from uuid import UUID
 
 import uuid_utils.compat
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from runtime.pages import page
 from runtime.runs.read import COLUMNS
 from runtime.runs.states import NewRun
 from runtime.tenancy import Owner, Scope
 
 __all__ = ["DeadFilter", "find_dead", "list_dead", "mark_redriven", "put_away", "repeat_dead"]
+
+_SELECT = f"SELECT {COLUMNS} FROM runs"  # noqa: S608 - our own column list
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +48,11 @@ async def list_dead(
         "element_id": "element_id = %(element_id)s",
         "connection_id": "connection_id = %(connection_id)s",
         "before": "id < %(before)s",
+        "workspace": "workspace_id = %(workspace)s AND dead_reason IS NOT NULL",
     }
-    values: dict[str, Any] = {name: getattr(wanted, name) for name in tests}
-    values["tenant_id"] = scope.tenant_id or wanted.tenant_id
-    conditions = ["workspace_id = %(workspace)s", "dead_reason IS NOT NULL"]
-    conditions += [test for name, test in tests.items() if values[name] is not None]
-    cursor = await connection.execute(
-        f"SELECT {COLUMNS} FROM runs WHERE {' AND '.join(conditions)}"  # noqa: S608 - ours
-        " ORDER BY id DESC LIMIT %(limit)s",
-        {**values, "workspace": scope.workspace_id, "limit": wanted.limit + 1},
-    )
-    return await cursor.fetchall()
+    tenant = scope.tenant_id or wanted.tenant_id
+    values = {**asdict(wanted), "tenant_id": tenant, "workspace": scope.workspace_id}
+    return await page(connection, _SELECT, tests, values, by="id DESC", limit=wanted.limit)
 
 
 async def find_dead(connection: AsyncConnection[DictRow], run_id: UUID) -> DictRow | None:

@@ -9,6 +9,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from runtime.pages import newest_tests, newest_values, page, tests_of
 from runtime.tenancy import Scope
 
 __all__ = ["COLUMNS", "RunFilter", "find_run", "list_runs", "public_run"]
@@ -45,27 +46,17 @@ async def list_runs(
     connection: AsyncConnection[DictRow], scope: Scope, wanted: RunFilter
 ) -> list[DictRow]:
     """Return the newest runs that fit, one more than the limit if there are more."""
-    conditions, values = ["workspace_id = %(workspace)s"], {"workspace": scope.workspace_id}
-    named: dict[str, Any] = {
+    columns = {
         "tenant_id": scope.tenant_id or wanted.tenant_id,
         "status": wanted.status,
         "kind": wanted.kind,
         "element_id": wanted.element_id,
         "connection_id": wanted.connection_id,
     }
-    for column, value in named.items():
-        if value is not None:
-            conditions.append(f"{column} = %({column})s")
-            values[column] = value
-    if wanted.before is not None:
-        conditions.append("id < %(before)s")
-        values["before"] = wanted.before
-    cursor = await connection.execute(
-        f"SELECT {COLUMNS} FROM runs WHERE {' AND '.join(conditions)}"  # noqa: S608 - column names are ours
-        " ORDER BY id DESC LIMIT %(limit)s",
-        {**values, "limit": wanted.limit + 1},
-    )
-    return await cursor.fetchall()
+    tests = {**tests_of(columns, "r"), **newest_tests("r")}
+    values = {**columns, **newest_values(scope.workspace_id, wanted.before)}
+    select = f"SELECT {COLUMNS} FROM runs AS r"  # noqa: S608 - column names are ours
+    return await page(connection, select, tests, values, by="r.id DESC", limit=wanted.limit)
 
 
 def public_run(row: DictRow) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Json, Jsonb
 
 from runtime.errors import NotFoundError
+from runtime.pages import page
 from runtime.schedules.store import Standing, as_utc
 from runtime.tenancy import Scope
 
@@ -73,16 +74,11 @@ async def list_schedules(
         "action_key": "(kind = 'action' AND element_key = %(action_key)s)",
         "is_of_trigger": "is_of_trigger = %(is_of_trigger)s",
         "after": "id > %(after)s",
+        "workspace": "workspace_id = %(workspace)s",
     }
-    values: dict[str, Any] = {**asdict(wanted), "workspace": scope.workspace_id}
-    values["limit"] = wanted.limit + 1
-    conditions = ["workspace_id = %(workspace)s"]
-    conditions += [test for name, test in tests.items() if values[name] is not None]
-    cursor = await connection.execute(
-        f"SELECT * FROM schedules WHERE {' AND '.join(conditions)} ORDER BY id LIMIT %(limit)s",  # noqa: S608 - ours
-        values,
-    )
-    return await cursor.fetchall()
+    values = {**asdict(wanted), "workspace": scope.workspace_id}
+    select = "SELECT * FROM schedules"
+    return await page(connection, select, tests, values, by="id", limit=wanted.limit)
 
 
 async def change_schedule(

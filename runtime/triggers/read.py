@@ -10,6 +10,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from runtime.pages import page
 from runtime.tenancy import Scope
 
 __all__ = ["TriggerFilter", "list_triggers", "public_trigger"]
@@ -39,16 +40,11 @@ async def list_triggers(
         "type": "type = %(type)s",
         "is_live": "is_live = %(is_live)s",
         "after": "id > %(after)s",
+        "workspace": "workspace_id = %(workspace)s",
     }
-    values: dict[str, Any] = {**asdict(wanted), "workspace": scope.workspace_id}
-    values["limit"] = wanted.limit + 1
-    conditions = ["workspace_id = %(workspace)s"]
-    conditions += [test for name, test in tests.items() if values[name] is not None]
-    cursor = await connection.execute(
-        f"SELECT * FROM flow_triggers WHERE {' AND '.join(conditions)} ORDER BY id LIMIT %(limit)s",  # noqa: S608 - ours
-        values,
-    )
-    return await cursor.fetchall()
+    values = {**asdict(wanted), "workspace": scope.workspace_id}
+    select = "SELECT * FROM flow_triggers"
+    return await page(connection, select, tests, values, by="id", limit=wanted.limit)
 
 
 def public_trigger(row: DictRow) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,6 +14,7 @@ from psycopg.rows import DictRow
 from runtime import jsontext
 from runtime.errors import NotFoundError
 from runtime.moments import uuid_floor
+from runtime.pages import page
 
 __all__ = [
     "TEST_EVENT",
@@ -67,19 +68,14 @@ async def list_deliveries(
         "since": "id >= %(since)s",
         "until": "id < %(until)s",
         "before": "id < %(before)s",
+        "workspace": "workspace_id = %(workspace)s",
     }
-    values: dict[str, Any] = {name: getattr(wanted, name) for name in tests}
+    values = {**asdict(wanted), "workspace": workspace_id}
     for name in ("since", "until"):
         if values[name] is not None:
             values[name] = uuid_floor(values[name])
-    conditions = ["workspace_id = %(workspace)s"]
-    conditions += [test for name, test in tests.items() if values[name] is not None]
-    cursor = await connection.execute(
-        f"SELECT {_BRIEF} FROM webhook_deliveries WHERE {' AND '.join(conditions)}"  # noqa: S608 - ours
-        " ORDER BY id DESC LIMIT %(limit)s",
-        {**values, "workspace": workspace_id, "limit": wanted.limit + 1},
-    )
-    return await cursor.fetchall()
+    select = f"SELECT {_BRIEF} FROM webhook_deliveries"  # noqa: S608 - ours
+    return await page(connection, select, tests, values, by="id DESC", limit=wanted.limit)
 
 
 async def find_delivery(
