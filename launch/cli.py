@@ -59,7 +59,7 @@ def demo() -> None:
     from launch.demo import check
 
     with at_work(_quiet(), console) as shown:
-        for promise in check(shown.vesicle, shown.running.crm_url, shown.runs):
+        for promise in check(shown):
             console.print(f"  [green]✓[/green] {promise}")
     console.print("[bold green]The demo holds.[/bold green]")
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import httpx2
 
+from launch.at_work import AtWork
 from launch.sample import Shown
+from launch.sample_flow import Synced
 from runtime.errors import InternalError
 from vesicle import NotFound, Vesicle
 
@@ -15,10 +17,17 @@ __all__ = ["check"]
 
 #: The sample app's account behind each tenant's key.
 _ACCOUNTS = {"customer-123": "acme", "customer-456": "globex"}
+#: What each tenant's field mapping makes of a deal.
+_SHAPES = ({"name", "stage"}, {"name", "cents", "currency"})
 
 
-def check(vesicle: Vesicle, crm_url: str, shown: list[Shown]) -> Iterator[str]:
+def check(at_work: AtWork) -> Iterator[str]:
     """Yield each promise that holds; raise InternalError at the first that does not."""
+    yield from _check_runs(at_work.vesicle, at_work.running.crm_url, at_work.runs)
+    yield from _check_flow(at_work.synced)
+
+
+def _check_runs(vesicle: Vesicle, crm_url: str, shown: list[Shown]) -> Iterator[str]:
     for each in shown:
         account = _ACCOUNTS[each.tenant.key]
         _hold(each.deals, f"{each.tenant.name} got no deals")
@@ -42,6 +51,22 @@ def check(vesicle: Vesicle, crm_url: str, shown: list[Shown]) -> Iterator[str]:
     accounts = {hit["account"] for hit in _ledger(crm_url)}
     _hold({"acme", "globex"} <= accounts, "the outside app did not see both accounts")
     yield "the outside app saw each tenant come with its own key"
+
+
+def _check_flow(synced: list[Synced]) -> Iterator[str]:
+    for each, wanted in zip(synced, _SHAPES, strict=True):
+        account = _ACCOUNTS[each.tenant.key]
+        deals = [*each.by_clock, each.by_event]
+        _hold(
+            all(deal["id"].startswith(f"{account}-") for deal in deals),
+            f"the flow brought {each.tenant.name} deals of another account",
+        )
+        _hold(
+            all(deal["fields"].keys() == wanted for deal in deals),
+            f"{each.tenant.name}'s field mapping is not in effect: {deals[0]['fields']}",
+        )
+        _hold(each.by_event["id"] == each.changed, "the event brought another deal than changed")
+    yield "one flow ran by the clock and by an event, with each tenant's own field mapping"
 
 
 def _check_neighbour(vesicle: Vesicle, mine: Shown, other: Shown) -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 from launch.instance import Instance
 from vesicle import Blocking, ManagerScope, NotFound, TenantScope, Vesicle
 
-__all__ = ["ACTION", "TENANTS", "Shown", "run_for_both", "seed", "show"]
+__all__ = ["ACTION", "TENANTS", "Shown", "run_for_both", "seed", "show", "show_addresses"]
 
 ACTION = "list-deals"
 
@@ -135,7 +135,7 @@ def _at(document: Any, pointer: str) -> Any:
     return document
 
 
-def show(instance: Instance, crm_url: str, shown: list[Shown], console: Console) -> None:
+def show(shown: list[Shown], console: Console) -> None:
     """Print what each tenant got, and why it got that."""
     table = Table(title=f"{ACTION}, run for two tenants", title_justify="left", show_lines=True)
     for heading in ("tenant", "wanted", "got", "adapted at", "cost"):
@@ -155,6 +155,10 @@ def show(instance: Instance, crm_url: str, shown: list[Shown], console: Console)
             f"{cost}\n{each.milliseconds:.0f} ms",
         )
     console.print(table)
+
+
+def show_addresses(instance: Instance, crm_url: str, console: Console) -> None:
+    """Print where everything is."""
     console.print(f"  API        {instance.api_url}  [dim](docs at {instance.api_url}/docs)[/dim]")
     console.print(f"  sample app {crm_url}")
     console.print("  a token    vesicle token --tenant customer-123 --name 'Acme Corp'")

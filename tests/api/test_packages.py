@@ -70,7 +70,8 @@ async def test_a_package_goes_to_another_workspace(package, manager, make_worksp
     """Exported whole, imported as one element, applied there."""
     exported = await ok(manager.get(f"{package}/export"))
     other = await (await make_workspace()).manager()
-    assert (await ok(other.post("/import", json=exported)))["counts"] == {"created": 1}
+    imported = await ok(other.post("/import", json={"items": [exported]}))
+    assert imported["counts"] == {"created": 1}
     done = await ok(other.post(f"{package}/apply", json={}))
     assert done["counts"] == {"created": 2}
     assert (await ok(other.get("/actions/say")))["name"] == "Echo"

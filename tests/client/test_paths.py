@@ -9,7 +9,7 @@ import pytest
 from tests.client.scripted_api import Reply
 from vesicle import Vesicle
 
-RUN = {"id": "r1", "status": "running"}
+RUN = {"id": "r1", "status": "running", "state": "running"}
 CONNECTION = "0190a000-0000-7000-8000-000000000001"
 
 
@@ -91,6 +91,59 @@ TENANT = both(
         ),
         (lambda t: t.integrations.find(), "GET", "/integrations", None),
         (lambda t: t.integration("crm").get(), "GET", "/integrations/crm", None),
+        (lambda t: t.data_sources.find(), "GET", "/data-sources", None),
+        (lambda t: t.data_source("deals").get(), "GET", "/data-sources/deals", None),
+        (lambda t: t.field_mappings.create({"key": "m"}), "POST", "/field-mappings", {"key": "m"}),
+        (
+            lambda t: t.field_mapping("m").patch({"name": "n"}),
+            "PATCH",
+            "/field-mappings/m",
+            {"name": "n"},
+        ),
+        (lambda t: t.flows.find(enabled=True), "GET", "/flows?enabled=true", None),
+        (lambda t: t.flow("crm.sync").reset(), "POST", "/flows/crm.sync/reset", None),
+        (
+            lambda t: t.flow("sync").start({"a": 1}, node="start", connection="mine"),
+            "POST",
+            "/flows/sync/run",
+            {"input": {"a": 1}, "connectionKey": "mine", "startNodeKey": "start"},
+        ),
+        (lambda t: t.flow_runs.find(flow_key="f"), "GET", "/flow-runs?flowKey=f", None),
+        (lambda t: t.flow_runs.get("r1"), "GET", "/flow-runs/r1", None),
+        *(
+            (
+                lambda t, verb=verb: getattr(t.external_event_subscription("e1"), verb)(),
+                "POST",
+                f"/external-event-subscriptions/e1/{verb}",
+                None,
+            )
+            for verb in ("subscribe", "unsubscribe", "resubscribe")
+        ),
+        (
+            lambda t: t.external_event_subscription("e1").pull_events(full_scan=True),
+            "POST",
+            "/external-event-subscriptions/e1/pull-events",
+            {"isFullScan": True},
+        ),
+        (
+            lambda t: t.external_event_subscriptions.find(),
+            "GET",
+            "/external-event-subscriptions",
+            None,
+        ),
+        (
+            lambda t: t.schedules.create({"flowKey": "f", "cron": "0 * * * *"}),
+            "POST",
+            "/schedules",
+            {"flowKey": "f", "cron": "0 * * * *"},
+        ),
+        (lambda t: t.schedule("s1").get(), "GET", "/schedules/s1", None),
+        (lambda t: t.schedule("s1").patch({"name": "n"}), "PATCH", "/schedules/s1", {"name": "n"}),
+        (lambda t: t.schedule("s1").delete(), "DELETE", "/schedules/s1", None),
+        (lambda t: t.schedule("s1").pause(), "POST", "/schedules/s1/pause", None),
+        (lambda t: t.schedule("s1").resume(), "POST", "/schedules/s1/resume", None),
+        (lambda t: t.schedule("s1").run(), "POST", "/schedules/s1/run", None),
+        (lambda t: t.schedule("s1").next(3), "GET", "/schedules/s1/next?count=3", None),
         (lambda t: t.runs.find(status="failed"), "GET", "/runs?status=failed", None),
         (lambda t: t.runs.get("r1"), "GET", "/runs/r1", None),
         (lambda t: t.run("r1").get(), "GET", "/runs/r1", None),

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import assert_type
 
 from vesicle import AsyncVesicle, Blocking, Page, Run, RunHandle, RunResult, Vesicle
-from vesicle.records import ActionRecord, ConnectionRecord, TenantRecord
+from vesicle.records import ActionRecord, ConnectionRecord, FlowRecord, TenantRecord
 
 
 def blocking(vesicle: Vesicle) -> None:
@@ -20,6 +20,8 @@ def blocking(vesicle: Vesicle) -> None:
     assert_type(acme.connections.find(), Page[ConnectionRecord])
     assert_type(acme.connections.find_all(), Iterator[ConnectionRecord])
     assert_type(acme.connection("c").action("k").run(), RunResult)
+    assert_type(acme.flow("f").start({}), RunHandle[Blocking])
+    assert_type(acme.flow("f").get(layer="effective"), FlowRecord)
     assert_type(acme.runs.find_all(), Iterator[Run])
     assert_type(vesicle.admin().tenants.find(), Page[TenantRecord])
     acme.action("k").run({}, tiemout=5)  # type: ignore[call-arg]  # a misspelling is found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import uuid
 
+import structlog
+
 SCHEMA = {
     "type": "object",
     "properties": {"customer": {"type": "string"}, "amount": {"type": "integer"}},
@@ -170,3 +172,37 @@ async def test_a_flood_is_bounded(manager, acme, anonymous, app, monkeypatch):
     assert int(answers[-1].headers["Retry-After"]) >= 1
     assert answers[-1].json()["key"] == "rate_limit_exceeded"
     assert (await anonymous.post(path_of(other), json=event)).status_code == 200
+
+
+async def test_a_full_backlog_takes_no_more(manager, acme, globex, anonymous):
+    """Who has too much waiting already is told to come again; its neighbour is not."""
+    for tenant in (acme, globex):
+        await tenant.get("/self")
+    kind = await make_type(manager)
+    cap = {"scope": "tenant", "state": "queued", "tenantKey": "acme", "amount": 0}
+    assert (await manager.put("/caps", json=cap)).status_code in (200, 201)
+
+    answer = await anonymous.post(path_of(kind), json={"customer": "acme", "amount": 1})
+
+    assert answer.status_code == 429, answer.text
+    assert int(answer.headers["Retry-After"]) >= 1
+    both = [{"customer": "acme", "amount": 1}, {"customer": "globex", "amount": 1}]
+    answer = await anonymous.post(path_of(kind), json=both)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()["events"]
+    assert [each["status"] for each in told] == ["error", "accepted"]
+    assert told[0]["error"]["key"] == "backlog_full"
+    assert (await acme.get("/app-events")).json()["items"] == []
+
+
+async def test_no_log_line_holds_the_key(manager, acme, anonymous):
+    """The address is the credential, so what is logged of a request leaves the key out."""
+    await acme.get("/self")
+    kind = await make_type(manager)
+    before = structlog.get_config()["wrapper_class"]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(0))
+    with structlog.testing.capture_logs() as lines:
+        await anonymous.post(path_of(kind), json={"customer": "acme", "amount": 1})
+    structlog.configure(wrapper_class=before)
+    assert any(line.get("path") == "/webhooks/app-events/wh_…" for line in lines), lines
+    assert kind["webhookKey"] not in str(lines)

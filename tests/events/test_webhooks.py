@@ -12,6 +12,7 @@ import pytest
 
 from runtime.credentials.store import load_sealed, open_document
 from runtime.events.subscriptions import secret_subject
+from scheduler.events import refresh_due, set_up
 from tests.samples import add_element
 from tests.waiting import eventually
 
@@ -343,3 +344,58 @@ async def test_a_post_of_many_events(events, outside, acme, platform, workspace,
     posts = await events.logged(acme, "/incoming-webhooks", 3)
     assert sorted(len(each["collectedEventIds"]) for each in posts) == [0, 1, 2]
     assert {each["status"] for each in posts} == {"success", "error"}
+
+
+async def test_an_app_that_refuses_is_asked_again(events, outside, acme, platform):
+    """What could not be subscribed says why, and the clock tries it again."""
+    account, _ = await outside.connect(acme)
+    await outside.admin(account, "POST", "throttle", requests=0, seconds=80_000)
+    flow = await events.flow(TRIGGER, AT)
+    (refused,) = await events.subscriptions(acme, status="error")
+    assert refused["error"]["key"] == "rate_limit_exceeded"
+    assert refused["nextRefreshTimestamp"] is not None
+    secret = await _secret(platform, refused)
+    assert secret not in str(refused["error"])
+
+    await outside.admin(account, "DELETE", "throttle")
+    async with platform.owner() as owner:
+        await owner.execute(
+            "UPDATE external_subscriptions SET next_refresh_at = now() - interval '1 second'"
+            " WHERE id = %s",
+            (refused["id"],),
+        )
+    await refresh_due(events.database, events.dispatch)
+
+    (subscribed,) = await events.subscriptions(acme, status="subscribed")
+    assert (subscribed["id"], subscribed["error"]) == (refused["id"], None)
+    await outside.call(account, "POST", "/api/deals", title="At last")
+    assert len(await events.runs(acme, flow, 1)) == 1
+
+
+async def test_triggers_that_changed_long_ago_are_found_too(events, outside, acme, platform):
+    """The quick look leaves them out, the whole one does not."""
+    await outside.connect(acme)
+    await events.flow(TRIGGER, AT)
+    tenant = (await acme.get("/self")).json()["id"]
+    await events.subscriptions(acme, status="subscribed")
+    async with platform.owner() as owner:
+        await owner.execute(
+            "UPDATE flow_triggers SET updated_at = now() - interval '1 hour', revision = 'other'"
+            " WHERE tenant_id = %s",
+            (tenant,),
+        )
+
+    async def revision() -> str:
+        (row,) = await platform.rows(
+            "SELECT revision FROM subscribed_triggers WHERE tenant_id = %s", tenant
+        )
+        return row["revision"]
+
+    await set_up(events.database, events.dispatch, recent=True)
+    assert await revision() != "other"
+
+    async def found() -> bool:
+        await set_up(events.database, events.dispatch, recent=False)
+        return await revision() == "other"
+
+    await eventually(found)

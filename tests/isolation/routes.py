@@ -509,7 +509,6 @@ ASKS |= {
         Ask("/packages/{package}/apply", {}),
         Ask("/packages/{package}/apply?dryRun=true", {"integrationKey": "{integration}"}),
     ],
-    "GET /packages/{selector}/export": [Ask("/packages/{package}/export")],
 }
 
 

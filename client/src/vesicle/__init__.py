@@ -40,6 +40,7 @@ from vesicle.errors import (
     VesicleError,
     WaitTimedOut,
 )
+from vesicle.flows import Flow, Schedule
 from vesicle.runs import Run, RunHandle, RunResult
 from vesicle.scopes import ManagerScope, TenantScope
 from vesicle.tokens import Identity
@@ -61,6 +62,7 @@ __all__ = [
     "ConnectionAction",
     "ConnectionDefunct",
     "ConnectionFailed",
+    "Flow",
     "Identity",
     "InsufficientCredit",
     "Internal",
@@ -76,6 +78,7 @@ __all__ = [
     "RunResult",
     "RunStopped",
     "RunTimedOut",
+    "Schedule",
     "TenantScope",
     "Unavailable",
     "UnexpectedAnswer",

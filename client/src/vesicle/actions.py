@@ -18,29 +18,34 @@ from vesicle.runs import RunHandle, RunResult, hold_for, wait_for
 from vesicle.session import FOREVER
 from vesicle.wire import Filter, Request, Response, Steps, is_header_value, path_of, query_of
 
-__all__ = ["Action", "ConnectionAction"]
+__all__ = ["Action", "ConnectionAction", "Customisable", "place_of"]
 
 D = TypeVar("D", bound=Driver)
+R = TypeVar("R")
 
 ACCEPTED = 202
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
-class _Runnable(Editable[D, ActionRecord]):
-    """What an action can do, wherever its path leads."""
+class Customisable(Editable[D, R]):
+    """What stands at several layers."""
 
     @operation
-    def get(self, *, layer: Layer | None = None, explain: bool = False) -> Steps[ActionRecord]:
-        """Return the action as one layer has it, or with "effective" the merge of all.
+    def get(self, *, layer: Layer | None = None, explain: bool = False) -> Steps[R]:
+        """Return it as one layer has it, or with "effective" the merge of all.
 
         `explain` adds, for each value, the layer that it came from. Raises NotFound.
         """
         return self._call("GET", self._path, query_of({"layer": layer, "explain": explain or None}))
 
     @operation
-    def reset(self) -> Steps[ActionRecord]:
+    def reset(self) -> Steps[R]:
         """Drop the customisation at this token's layer and return what is left."""
         return self._call("POST", self._path + path_of("reset"))
+
+
+class _Runnable(Customisable[D, ActionRecord]):
+    """What an action can do, wherever its path leads."""
 
     def _run(self, request: Request, timeout: float | None) -> Steps[RunResult]:
         deadline = Deadline(timeout)
@@ -101,7 +106,7 @@ class Action(_Runnable[D]):
         Raises ActionRunFailed, ConnectionFailed and the other errors of the run; InvalidInput,
         RateLimitExceeded, InsufficientCredit and the like where it was refused; WaitTimedOut.
         """
-        where = _place(connection, integration)
+        where = place_of(connection, integration)
         return self._run(self._start(_wrapped(input), idempotency_key, where), timeout)
 
     @operation
@@ -114,7 +119,7 @@ class Action(_Runnable[D]):
         idempotency_key: str | None = None,
     ) -> Steps[RunHandle[D]]:
         """Start a run and return at once; it cannot be lost from then on. Arguments as in `run`."""
-        where = _place(connection, integration)
+        where = place_of(connection, integration)
         return self._enqueue(self._start(_wrapped(input), idempotency_key, where))
 
 
@@ -151,7 +156,7 @@ def _wrapped(value: Any) -> dict[str, Any]:
     return {"input": _given(value)}
 
 
-def _place(connection: str | None, integration: str | None) -> dict[str, Filter]:
+def place_of(connection: str | None, integration: str | None) -> dict[str, Filter]:
     """Say which connection, by id or key: the wire has two names, and ids are UUIDs."""
     place: dict[str, Filter] = {}
     for kind, selector in (("connection", connection), ("integration", integration)):

@@ -15,9 +15,13 @@ __all__ = [
     "ConnectionRecord",
     "ConnectorRecord",
     "ElementRecord",
+    "EventSubscriptionRecord",
+    "FlowRecord",
+    "FlowRunRecord",
     "IntegrationRecord",
     "Layer",
     "LimitRecord",
+    "ScheduleRecord",
     "TenantRecord",
 ]
 
@@ -54,6 +58,61 @@ class ActionRecord(ElementRecord, total=False):
     isCustomized: bool
     #: With `explain=True`: the layer that each value came from.
     explain: dict[str, Any]
+
+
+class FlowRecord(ElementRecord, total=False):
+    """A flow: its nodes by key, and whether it may start by itself."""
+
+    nodes: dict[str, Any]
+    parameters: dict[str, Any]
+    enabled: bool
+    integrationKey: str
+    layer: Layer
+    isCustomized: bool
+    state: str
+    errors: list[Any]
+
+
+class FlowRunRecord(TypedDict, total=False):
+    """One run of a flow."""
+
+    id: str
+    state: str
+    flowId: str
+    flowKey: str
+    startNodeKey: str
+    launchedBy: dict[str, Any]
+    connectionId: str
+    tenantId: str
+    input: Any
+    errors: list[Any]
+    nodes: dict[str, Any]
+    startTime: str
+    endTime: str
+
+
+class EventSubscriptionRecord(TypedDict, total=False):
+    """What is heard of at one connection: `status` is `subscribed` once it is."""
+
+    id: str
+    connectionId: str
+    config: dict[str, Any]
+    status: str
+    isRealTime: bool
+
+
+class ScheduleRecord(TypedDict, total=False):
+    """What starts a flow or an action by the clock."""
+
+    id: str
+    flowKey: str
+    actionKey: str
+    cron: str
+    intervalMinutes: int
+    timezone: str
+    nextAt: str
+    lastRunId: str
+    reason: str
 
 
 class ConnectionRecord(ElementRecord, total=False):

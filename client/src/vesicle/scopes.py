@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from vesicle.actions import Action
+from vesicle.actions import Action, Customisable
 from vesicle.connections import Connection
 from vesicle.drivers import Driver
 from vesicle.elements import Element, Family, Listed
+from vesicle.flows import EventSubscription, Flow, FlowRuns, Schedule, Schedules
 from vesicle.operation import Resource, operation
 from vesicle.records import (
     ActionRecord,
@@ -16,6 +17,9 @@ from vesicle.records import (
     CapRecord,
     ConnectionRecord,
     ConnectorRecord,
+    ElementRecord,
+    EventSubscriptionRecord,
+    FlowRecord,
     IntegrationRecord,
     LimitRecord,
     TenantRecord,
@@ -94,6 +98,57 @@ class Scope(Resource[D]):
     def integration(self, selector: str) -> Element[D, IntegrationRecord]:
         """Return one integration, by id or key."""
         return Element(self._session, path_of("integrations", selector))
+
+    @property
+    def data_sources(self) -> Family[D, ElementRecord]:
+        """Where records come from."""
+        return Family(self._session, path_of("data-sources"))
+
+    def data_source(self, selector: str) -> Customisable[D, ElementRecord]:
+        """Return one data source, by id, key or `integrationKey.key`."""
+        return Customisable(self._session, path_of("data-sources", selector))
+
+    @property
+    def field_mappings(self) -> Family[D, ElementRecord]:
+        """How records of apps become the product's, and the other way round."""
+        return Family(self._session, path_of("field-mappings"))
+
+    def field_mapping(self, selector: str) -> Customisable[D, ElementRecord]:
+        """Return one field mapping, by id, key or `integrationKey.key`."""
+        return Customisable(self._session, path_of("field-mappings", selector))
+
+    @property
+    def flows(self) -> Family[D, FlowRecord]:
+        """The flows."""
+        return Family(self._session, path_of("flows"))
+
+    def flow(self, selector: str) -> Flow[D]:
+        """Return one flow, by id, key or `integrationKey.flowKey`."""
+        return Flow(self._session, path_of("flows", selector))
+
+    @property
+    def flow_runs(self) -> FlowRuns[D]:
+        """The runs of flows."""
+        return FlowRuns(self._session, path_of("flow-runs"))
+
+    @property
+    def external_event_subscriptions(self) -> Listed[D, EventSubscriptionRecord]:
+        """What is heard of in connected apps, for the flows that wait for it."""
+        return Listed(self._session, path_of("external-event-subscriptions"))
+
+    def external_event_subscription(self, subscription_id: str) -> EventSubscription[D]:
+        """Return one of them."""
+        path = path_of("external-event-subscriptions", subscription_id)
+        return EventSubscription(self._session, path)
+
+    @property
+    def schedules(self) -> Schedules[D]:
+        """What starts flows and actions by the clock."""
+        return Schedules(self._session, path_of("schedules"))
+
+    def schedule(self, schedule_id: str) -> Schedule[D]:
+        """Return one schedule."""
+        return Schedule(self._session, path_of("schedules", schedule_id))
 
     @property
     def runs(self) -> Runs[D]:

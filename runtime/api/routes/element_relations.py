@@ -16,6 +16,7 @@ from runtime.api.body import json_object
 from runtime.api.caller import AnyCaller, Caller
 from runtime.api.element_create import create_element
 from runtime.api.element_writes import record_of, viewer_of
+from runtime.api.packaging import whole_package
 from runtime.api.routes.elements import answer
 from runtime.api.selectors import asked
 from runtime.api.services import Services, services_of
@@ -81,10 +82,16 @@ class RelationRoutes:
         return answer(await create_element(services, caller, self.kind, where, document), 201)
 
     async def export(self, request: Request, caller: AnyCaller, services: ServicesHere) -> Response:
-        """Return the element in force as a whole definition, as an import takes it."""
+        """Return the element in force as a whole definition, as an import takes it.
+
+        A package's has all its elements written out, so that it can go to another workspace.
+        """
         async with services.database.session(caller.scope) as session:
             located = await self._located(session, request, caller)
             place, spec = located.place, dict(located.effective().spec)
+            if self.kind.name == "package":
+                what = f"The package {located.key}"
+                spec = await whole_package(session, caller.workspace_id, spec, what)
             ids = [place.integration_id] if place.integration_id is not None else []
             keys = await integrations_of(session, ids)
         if self.kind.is_keyed:

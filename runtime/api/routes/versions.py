@@ -254,19 +254,12 @@ async def post_apply(request: Request, caller: ManagerCaller, services: Services
     return JsonAnswer({"items": items, "counts": counts, "dryRun": is_dry})
 
 
-async def get_package(request: Request, caller: ManagerCaller, services: ServicesHere) -> Response:
-    """Return a package with all its elements written out, as `POST /import` takes it."""
-    version = query_of(request).get("version") or DEV
-    located, whole = await _written_out(request, caller, services, version)
-    return JsonAnswer({"items": [{"kind": "package", "key": located.key, "spec": whole}]})
-
-
 async def _written_out(
     request: Request,
     caller: Caller,
     services: Services,
     version: str,
-    integration: str | None = None,
+    integration: str | None,
 ) -> tuple[Located, dict[str, Any]]:
     """Return a package and what it says; NotFoundError also for an integration there is not."""
     routes = VersionRoutes(KINDS["package"])
@@ -284,8 +277,6 @@ async def _written_out(
 
 for _name in ("connector", "package"):
     VersionRoutes(KINDS[_name]).register(router)
-for _method, _path, _endpoint in (
-    ("POST", "/packages/{selector}/apply", post_apply),
-    ("GET", "/packages/{selector}/export", get_package),
-):
-    router.add_api_route(_path, _endpoint, methods=[_method], response_class=JsonAnswer)
+router.add_api_route(
+    "/packages/{selector}/apply", post_apply, methods=["POST"], response_class=JsonAnswer
+)
