@@ -77,16 +77,7 @@ INTERNAL = (
     *("getToken", "mintToken", "makeApiRequest", "log", "handleRequestError", "retrieveLogs"),
 )
 #: Accessor -> why there is nothing behind it.
-NOT_OFFERED: Mapping[str, str] = {
-    **{
-        f"externalEventSubscription.{method}": "Not yet."
-        for method in (
-            *("get", "setup", "subscribe", "unsubscribe", "resubscribe", "refreshWebhook"),
-            "pullEvents",
-        )
-    },
-    "externalEventSubscriptions.find": "Not yet.",
-}
+NOT_OFFERED: Mapping[str, str] = {}
 _LEGACY = "An endpoint of the connector's own is an operation here: the one of that key is run."
 #: Accessor -> in what it does something else than Membrane's, though it works.
 DIFFERS: Mapping[str, str] = {
@@ -507,6 +498,7 @@ def _others() -> Iterator[Case]:
     yield from _links((("dataLinkTableInstance", table),))
     yield from _element("appEventTypes", "appEventType", {"schema": {"type": "object"}})
     yield from _subscriptions()
+    yield from _heard()
     yield from _element("appDataSchemas", "appDataSchema", SCHEMA)
     schema = {"appDataSchemaKey": "deal"}
     yield from _instance("appDataSchemaInstance", schema, SCHEMA, ("setup",))
@@ -540,6 +532,33 @@ def _subscriptions() -> Iterator[Case]:
         yield Case((many,), "find", (), _only("<firstAddress.id>"))
         back = _where(lambda it: it["archivedAt"] is None and bool(it["webhookUri"]))
         yield Case(by_id, "restore", (), back)
+
+
+def _heard() -> Iterator[Case]:
+    """Yield what can be asked of what the tenant `watcher` hears of its app.
+
+    `hook` is told by the app, `pull` is looked for; both were there before.
+    """
+    who, many = "watcher", ("externalEventSubscriptions",)
+    yield Case((many,), "find", (), _only("<hook.id>", "<pull.id>"), who)
+    yield Case((many,), "find", ({"status": "subscribed"},), _has("<hook.id>"), who)
+    yield Case((many,), "find", (), _only(), "globex")
+    at = (("externalEventSubscription", "<hook.id>"),)
+    yield Case(at, "get", (), {"id": "<hook.id>", "status": "subscribed", "isRealTime": True}, who)
+    yield Case(at, "get", (), Failure("not_found"), "globex")
+    for method, status in (
+        ("unsubscribe", "unsubscribed"),
+        ("setup", "unsubscribed"),
+        ("subscribe", "subscribed"),
+        ("resubscribe", "subscribed"),
+        ("refreshWebhook", "subscribed"),
+    ):
+        yield Case(at, method, (), None, who)
+        yield Case(at, "get", (), {"id": "<hook.id>", "status": status}, who)
+    yield Case((("externalEventSubscription", "<pull.id>"),), "pullEvents", (), None, who)
+    query = {"externalEventSubscriptionId": "<pull.id>"}
+    pulled = _where(lambda page: len(page["items"]) > 0)
+    yield Case((), "get", ("/external-event-pulls", query), pulled, who)
 
 
 def _links(at: tuple[Any, ...]) -> Iterator[Case]:

