@@ -112,8 +112,9 @@ async def database(platform):
 
 
 @pytest.fixture
-async def events(manager, database, app):
-    """Flows of the workspace that events start."""
+async def events(platform, manager, database, app):
+    """Flows of the workspace that events start, and no notes of what other tests changed."""
+    await platform.rows("DELETE FROM trigger_changes RETURNING id")
     return Events(manager, database, app.state.services)
 
 

@@ -9,6 +9,7 @@ import uuid
 import pytest
 
 from runtime.lanes.client import connect
+from runtime.triggers.reconcile import reconcile
 from scheduler import triggers
 from scheduler.triggers import reconcile_triggers, reconcile_when_told
 from tests.api import seeds
@@ -269,6 +270,26 @@ async def test_many_tenants_are_seen_to_a_piece_at_a_time(
         "SELECT id FROM trigger_changes WHERE workspace_id = %s", workspace.id
     )
     assert left == []
+
+
+async def test_many_changes_of_one_flow_are_one_look(
+    platform, workspace, manager, acme, live, monkeypatch
+):
+    """Whoever changes a flow of all tenants again and again has them seen to once."""
+    await live(acme)
+    key = await make(manager, autoCreateInstances=True)
+    for number in range(5):
+        await ok(manager.patch(f"/flows/{key}", json={"name": f"Number {number}"}))
+    looks = []
+
+    async def counted(*args):
+        looks.append(args[1:])
+        return await reconcile(*args)
+
+    monkeypatch.setattr(triggers, "reconcile", counted)
+    assert await live(acme) == ["tick"]
+    assert [look for look in looks if look[0] == workspace.id and look[2] == key] == looks[:1]
+    assert len(looks) == 1
 
 
 async def test_what_somebody_left_is_taken_up(platform, workspace, manager, acme, live):
