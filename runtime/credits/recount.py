@@ -38,9 +38,10 @@ _SUBJECTS = {
     "element": "element_id",
 }
 
-# In the order of the key, as the ledger locks them.
+# In the order of the key, as the ledger locks them. A window that a reservation makes after this is
+# not ours to fill: whoever made it counts in it already, and holds its lock.
 _LOCK = """
-SELECT FROM credit_windows WHERE limit_id = %(limit)s
+SELECT subject_id FROM credit_windows WHERE limit_id = %(limit)s
     AND (%(only)s::uuid IS NULL OR tenant_id = %(only)s)
 ORDER BY limit_id, subject_id FOR UPDATE
 """
@@ -73,13 +74,12 @@ WITH entries AS (
     WHERE limit_id = %(limit)s AND (%(only)s::uuid IS NULL OR tenant_id = %(only)s)
 ), sums AS (
     SELECT e.subject_id, e.tenant_id, e.slice, sum(e.amount) AS amount FROM entries AS e
-    JOIN credit_windows AS w ON w.limit_id = %(limit)s AND w.subject_id = e.subject_id
-    WHERE e.slice >= floor((extract(epoch FROM clock_timestamp())::float8 - %(seconds)s)
-        / %(slice)s)
+    WHERE e.subject_id = ANY(%(locked)s) AND e.slice >= floor(
+        (extract(epoch FROM clock_timestamp())::float8 - %(seconds)s) / %(slice)s)
     GROUP BY 1, 2, 3
 ), gone AS (
     DELETE FROM credit_buckets AS b WHERE b.limit_id = %(limit)s
-        AND (%(only)s::uuid IS NULL OR b.tenant_id = %(only)s) AND NOT EXISTS (
+        AND b.subject_id = ANY(%(locked)s) AND NOT EXISTS (
         SELECT FROM sums AS s WHERE s.subject_id = b.subject_id AND s.slice = b.slice)
 )
 INSERT INTO credit_buckets (limit_id, subject_id, slice, workspace_id, tenant_id, amount)
@@ -90,7 +90,7 @@ ON CONFLICT (limit_id, subject_id, slice) DO UPDATE SET amount = excluded.amount
 _TOTAL = """
 UPDATE credit_windows AS w SET total = coalesce((SELECT sum(b.amount) FROM credit_buckets AS b
     WHERE b.limit_id = w.limit_id AND b.subject_id = w.subject_id), 0)
-WHERE w.limit_id = %(limit)s AND (%(only)s::uuid IS NULL OR w.tenant_id = %(only)s)
+WHERE w.limit_id = %(limit)s AND w.subject_id = ANY(%(locked)s)
 """
 
 
@@ -121,7 +121,8 @@ async def recount(
     owner = "tenant_id" if private else "NULL::uuid"
     entries = _ENTRIES.format(subject=_SUBJECTS[rule.scope], owner=owner)
     await connection.execute(_PREPARE.format(entries=entries), values)
-    await connection.execute(_LOCK, values)
+    cursor = await connection.execute(_LOCK, values)
+    values["locked"] = [row["subject_id"] for row in await cursor.fetchall()]
     await connection.execute(_FILL.format(entries=entries, owner=owner), values)
     await connection.execute(_TOTAL, values)
 

@@ -17,7 +17,8 @@ from tests.waiting import eventually
 
 
 async def _many(platform, workspace, acme, count, **times):
-    """Write schedules that are due now; return the flow that they start."""
+    """Write schedules that are due now, and only they; return the flow that they start."""
+    await platform.rows("UPDATE schedules SET next_at = NULL RETURNING id")
     tenant = await seeds.tenant_id(acme)
     flow = await seeds.insert(
         platform,
