@@ -400,8 +400,9 @@ async def test_without_a_token_nothing_is_said(shop, anonymous, route):
 async def test_lists_hold_ones_own(shop, path):
     """A list that shows acme's canary to acme shows it to nobody else."""
     await shop.things()
+    path += "?limit=1000"  # what other tests left in the catalogue is on the first page too
     assert CANARY in (await shop.callers["acme"].get(path)).text
-    assert CANARY in (await shop.callers["manager"].get(path)).text or path == "/actions"
+    assert CANARY in (await shop.callers["manager"].get(path)).text or path.startswith("/actions")
     for who in STRANGERS:
         answer = await shop.callers[who].get(path)
         assert answer.status_code == 200
