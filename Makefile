@@ -19,7 +19,8 @@ demo: $(VENV)/server ## Do the same, check what it printed, stop
 	@exec $(BIN)/vesicle demo
 
 test: $(VENV)/dev ## Run the whole suite on real servers
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests/chaos
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/chaos
 
 lint: $(VENV)/dev ## Check style and import directions
 	$(BIN)/ruff check
