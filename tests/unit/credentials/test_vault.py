@@ -207,6 +207,7 @@ def test_data_keys_are_unwrapped_once_while_they_are_young(monkeypatch):
         OLD.partition(":")[2],
         OLD.partition(":")[2].rstrip("=") + ":k1",
     ],
+    ids=range(12),  # not the keys, which are others each time
 )
 def test_master_keys_that_are_not_usable_are_refused(text):
     """Missing ids, doubled ids, weak keys and stray commas stop the start, key text unshown."""

@@ -171,7 +171,7 @@ async def test_a_new_secret_signs_every_algorithm():
         {"tenant_key": "acme", "algorithm": "none"},
         {"tenant_key": "acme", "secret": "short"},
     ],
-    ids=str,
+    ids=lambda arguments: ",".join(arguments) or "nothing",
 )
 def test_nothing_is_minted_that_would_be_refused(arguments):
     """A wrong tenant, lifetime, profile, algorithm or secret is a bad request, not a bad token."""
