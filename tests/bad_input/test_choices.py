@@ -12,7 +12,14 @@ from tests.samples import add_element
 
 @pytest.mark.parametrize(
     "selector",
-    ["none", str(uuid.UUID(int=7)), "crm.none", "none.list-deals", "crm.list-deals.more", "k" * 400],
+    [
+        "none",
+        str(uuid.UUID(int=7)),
+        "crm.none",
+        "none.list-deals",
+        "crm.list-deals.more",
+        "k" * 400,
+    ],
 )
 async def test_an_unknown_action(shop, selector):
     """An action that does not exist is a 404 which repeats what was asked for, and no run."""
