@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -17,7 +17,7 @@ class Server(uvicorn.Server):
     is told last.
     """
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+    async def shutdown(self, sockets: list[Any] | None = None) -> None:
         """End the streams, then the rest."""
         app = self.config.app
         services = getattr(app.state, "services", None) if isinstance(app, FastAPI) else None

@@ -97,4 +97,5 @@ def test_no_label_names_a_customer():
     names = {name for labels in ours for name in re.findall(r'(\w+)="', labels)}
     assert names <= {
         *("queue", "kind", "status", "state", "reason", "outcome", "role", "method", "route", "le"),
+        "source",  # of events: app or external
     }
