@@ -17,9 +17,10 @@ from runtime.api.paging import Pager, limit_of
 from runtime.api.selectors import query_of
 from runtime.api.services import Services
 from runtime.errors import BadRequestError
+from runtime.events.log import list_logged, public_event
 from runtime.moments import parse_moment
 
-__all__ = ["Listing"]
+__all__ = ["Listing", "page_of_events"]
 
 #: What narrows any log -> the column.
 _FILTERS = {
@@ -75,6 +76,22 @@ class Listing:
         if len(rows) > self.limit:
             body["cursor"] = self.pager.cursor(rows[self.limit - 1]["id"])
         return JsonAnswer(body)
+
+
+async def page_of_events(services: Services, asked: Listing, source: str) -> JsonAnswer:
+    """Return the page of events of a source, `app` or `external`, that a request asks for."""
+    if asked.is_empty:
+        return JsonAnswer({"items": []})
+    async with services.database.transaction(asked.caller.scope) as connection:
+        rows = await list_logged(
+            connection,
+            asked.caller.workspace_id,
+            {**asked.wanted, "source": source},
+            before=asked.before,
+            span=asked.span,
+            limit=asked.limit,
+        )
+    return asked.answer(rows, [public_event(row) for row in rows])
 
 
 def _id(text: str, name: str) -> UUID:

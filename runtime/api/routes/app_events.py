@@ -14,7 +14,7 @@ from runtime.api.answers import JsonAnswer
 from runtime.api.app_event_posts import accept, answered
 from runtime.api.body import json_object
 from runtime.api.caller import AnyCaller, Caller, ManagerCaller
-from runtime.api.event_lists import Listing
+from runtime.api.event_lists import Listing, page_of_events
 from runtime.api.routes.incoming import post_id
 from runtime.api.selectors import id_in_path
 from runtime.api.services import Services, services_of
@@ -23,7 +23,7 @@ from runtime.events.addresses import app_event_uri
 from runtime.events.app_intake import events_of
 from runtime.events.app_types import find_type
 from runtime.events.keys import add_key, key_subject
-from runtime.events.log import find_logged, list_logged, public_event
+from runtime.events.log import find_logged, public_event
 from runtime.validation import parse
 
 __all__ = ["router"]
@@ -76,18 +76,7 @@ async def get_app_events(request: Request, caller: AnyCaller, services: Services
     asked = Listing.of(
         request, caller, services, "app-events", appEventTypeId="subject_id", status="status"
     )
-    if asked.is_empty:
-        return JsonAnswer({"items": []})
-    async with services.database.transaction(caller.scope) as connection:
-        rows = await list_logged(
-            connection,
-            caller.workspace_id,
-            {**asked.wanted, "source": "app"},
-            before=asked.before,
-            span=asked.span,
-            limit=asked.limit,
-        )
-    return asked.answer(rows, [public_event(row) for row in rows])
+    return await page_of_events(services, asked, "app")
 
 
 @router.get("/app-events/{event_id}")

@@ -15,7 +15,7 @@ from runtime.api.answers import JsonAnswer
 from runtime.api.body import json_object
 from runtime.api.caller import AnyCaller, Caller
 from runtime.api.errors import recorded
-from runtime.api.event_lists import Listing
+from runtime.api.event_lists import Listing, page_of_events
 from runtime.api.running import wait_for
 from runtime.api.selectors import id_in_path
 from runtime.api.services import Services, services_of
@@ -23,7 +23,7 @@ from runtime.errors import BadRequestError, NotFoundError
 from runtime.events.addresses import external_uri
 from runtime.events.asking import insert_pull, pull_run, refuse_useless, setup_run
 from runtime.events.keys import key_subject, show_key
-from runtime.events.log import find_logged, list_logged, public_event
+from runtime.events.log import find_logged, public_event
 from runtime.events.subscriptions import (
     find_subscription,
     list_subscriptions,
@@ -150,18 +150,7 @@ async def get_events(request: Request, caller: AnyCaller, services: ServicesHere
         externalEventSubscriptionId="subject_id",
         status="status",
     )
-    if asked.is_empty:
-        return JsonAnswer({"items": []})
-    async with services.database.transaction(caller.scope) as connection:
-        rows = await list_logged(
-            connection,
-            caller.workspace_id,
-            {**asked.wanted, "source": "external"},
-            before=asked.before,
-            span=asked.span,
-            limit=asked.limit,
-        )
-    return asked.answer(rows, [public_event(row) for row in rows])
+    return await page_of_events(services, asked, "external")
 
 
 @router.get("/external-event-log-records/{event_id}")
