@@ -149,3 +149,50 @@ CREATE OR REPLACE TRIGGER note_tenant_made AFTER INSERT ON public.tenants FOR EA
 CREATE OR REPLACE TRIGGER note_tenant_archived AFTER UPDATE OF archived_at ON public.tenants
     FOR EACH ROW WHEN (NEW.archived_at IS DISTINCT FROM OLD.archived_at)
     EXECUTE FUNCTION vesicle.note_trigger_change();
+
+-- What processes keep in memory hangs on the tables below. Each change of one is told to whoever
+-- listens (runtime/changes.py) when it is committed: the table, the workspace (none: everybody's),
+-- and the tenant if it is his alone. The same word of one transaction is told once.
+CREATE OR REPLACE FUNCTION vesicle.tell_change() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    changed record;
+    workspace uuid;
+    tenant uuid;
+BEGIN
+    IF TG_OP = 'DELETE' THEN changed := OLD; ELSE changed := NEW; END IF;
+    IF TG_TABLE_NAME = 'workspaces' THEN
+        workspace := changed.id;
+    ELSE
+        workspace := changed.workspace_id;
+        IF TG_TABLE_NAME = 'tenants' THEN
+            tenant := changed.id;
+        ELSIF TG_TABLE_NAME NOT IN ('signing_secrets', 'element_versions') THEN
+            tenant := changed.tenant_id;
+        END IF;
+    END IF;
+    PERFORM pg_notify('vesicle_changes', concat_ws('/', TG_TABLE_NAME, workspace, tenant));
+    RETURN NULL;
+END $$;
+DO $$
+DECLARE
+    -- Of some tables only what is kept in memory counts: a tenant's last activity does not.
+    told text[][] := ARRAY[
+        ['workspaces', 'UPDATE OF key, settings, archived_at OR DELETE'],
+        ['signing_secrets', 'INSERT OR UPDATE OR DELETE'],
+        ['tenants', 'UPDATE OF key, name, fields, archived_at OR DELETE'],
+        ['elements', 'INSERT OR UPDATE OR DELETE'],
+        ['element_versions', 'INSERT OR UPDATE OR DELETE'],
+        ['connections', 'INSERT OR UPDATE OF key, name, integration_id, parameters, state, expires_at,'
+            ' deactivated_by, archived_at OR DELETE'],
+        ['sealed_values', 'INSERT OR UPDATE OR DELETE'],
+        ['limits', 'INSERT OR UPDATE OR DELETE'],
+        ['caps', 'INSERT OR UPDATE OR DELETE']
+    ];
+    each text[];
+BEGIN
+    FOREACH each SLICE 1 IN ARRAY told LOOP
+        EXECUTE format('CREATE OR REPLACE TRIGGER tell_change AFTER %s ON public.%I FOR EACH ROW'
+            ' EXECUTE FUNCTION vesicle.tell_change()', each[2], each[1]);
+    END LOOP;
+END $$;

@@ -1,15 +1,15 @@
-"""A cache whose entries are young, and loaded once however many ask at the same time."""
+"""A cache whose entries are true, and loaded once however many ask at the same time."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 from uuid import UUID
 
 from runtime import clock
+from runtime.changes import Changes
 
 __all__ = ["Cache"]
 
@@ -24,60 +24,114 @@ class _Entry(Generic[Value]):
 
 
 class Cache(Generic[Key, Value]):
-    """Values by workspace and key, for one event loop.
+    """Values by workspace, tenant and key, for one event loop.
 
-    An entry is used for `age` seconds at most; that bounds how long a change stays unseen even if
-    the word of it is lost. `forget` drops a workspace's entries as soon as the word arrives, loads
-    under way included: whoever began to read before a change does not leave its result here.
+    An entry is used for `age` seconds, and for up to `longest` while the word of changes arrives.
+    So a change stays unseen for `age` seconds at most, even if its word is lost. `forget` drops
+    entries as soon as the word arrives, loads under way included: whoever began to read before a
+    change does not leave its result here.
     """
 
-    def __init__(self, *, age: float = 0.8, largest: int = 10_000) -> None:
-        """Keep at most `largest` entries of at most `age` seconds."""
+    def __init__(
+        self,
+        changes: Changes | None = None,
+        *,
+        age: float = 0.8,
+        longest: float = 60.0,
+        largest: int = 10_000,
+    ) -> None:
+        """Keep about `largest` entries at most. Whoever owns the cache has to heed the changes."""
+        self._changes = changes
         self._age = age
+        self._longest = longest
         self._largest = largest
-        self._entries: OrderedDict[tuple[UUID, Key], _Entry[Value]] = OrderedDict()
+        self._size = 0
+        self._entries: dict[UUID, dict[UUID | None, dict[Key, _Entry[Value]]]] = {}
 
     async def get(
-        self, workspace_id: UUID, key: Key, load: Callable[[], Awaitable[Value]]
+        self,
+        workspace_id: UUID,
+        tenant_id: UUID | None,
+        key: Key,
+        load: Callable[[], Awaitable[Value]],
     ) -> Value:
-        """Return the value, loading it unless a young one is at hand. Errors are not kept."""
-        task = self._task(workspace_id, key, load)
+        """Return the value, loading it unless a true one is at hand. Errors are not kept."""
+        task = self._task(workspace_id, tenant_id, key, load)
         if task.done():
             return task.result()
         # Shielded: one caller that is cancelled must not take the load from the others.
         return await asyncio.shield(task)
 
-    def begin(self, workspace_id: UUID, key: Key, load: Callable[[], Awaitable[Value]]) -> None:
+    def begin(
+        self,
+        workspace_id: UUID,
+        tenant_id: UUID | None,
+        key: Key,
+        load: Callable[[], Awaitable[Value]],
+    ) -> None:
         """Begin to load what will be asked for next, unless it is at hand."""
-        _ = self._task(workspace_id, key, load)
+        _ = self._task(workspace_id, tenant_id, key, load)
 
-    def _task(
-        self, workspace_id: UUID, key: Key, load: Callable[[], Awaitable[Value]]
-    ) -> asyncio.Task[Value]:
-        place = (workspace_id, key)
-        entry = self._entries.get(place)
-        if entry is None or clock.monotonic() - entry.born > self._age:
-            entry = _Entry(asyncio.ensure_future(_awaited(load)), clock.monotonic())
-            entry.task.add_done_callback(lambda task: self._drop_failed(place, task))
-            self._entries[place] = entry
-            self._entries.move_to_end(place)
-            if len(self._entries) > self._largest:
-                self._entries.popitem(last=False)
-        return entry.task
+    def forget(self, workspace_id: UUID | None, tenant_id: UUID | None = None) -> None:
+        """Drop what is known of everything, of a workspace, or of one tenant of it.
 
-    def forget(self, workspace_id: UUID | None) -> None:
-        """Drop what is known of a workspace; None drops everything."""
+        What is kept for no tenant may have been made of any tenant's things, so it goes too.
+        """
         if workspace_id is None:
             self._entries.clear()
+            self._size = 0
             return
-        for place in [place for place in self._entries if place[0] == workspace_id]:
-            del self._entries[place]
+        tenants = self._entries.get(workspace_id, {})
+        for each in [tenant_id, None] if tenant_id else list(tenants):
+            self._size -= len(tenants.pop(each, ()))
+        if not tenants:
+            self._entries.pop(workspace_id, None)
 
-    def _drop_failed(self, place: tuple[UUID, Key], task: asyncio.Task[Value]) -> None:
-        if task.cancelled() or task.exception() is not None:
-            entry = self._entries.get(place)
-            if entry is not None and entry.task is task:
-                del self._entries[place]
+    def _task(
+        self,
+        workspace_id: UUID,
+        tenant_id: UUID | None,
+        key: Key,
+        load: Callable[[], Awaitable[Value]],
+    ) -> asyncio.Task[Value]:
+        entries = self._entries.setdefault(workspace_id, {}).setdefault(tenant_id, {})
+        entry = entries.get(key)
+        if entry is not None and self._is_true(entry):
+            return entry.task
+        self._size += entry is None
+        entry = entries[key] = _Entry(asyncio.ensure_future(_awaited(load)), clock.monotonic())
+        entry.task.add_done_callback(
+            lambda task: self._drop_failed(workspace_id, tenant_id, key, task)
+        )
+        if self._size > self._largest:
+            self._make_room()
+        return entry.task
+
+    def _is_true(self, entry: _Entry[Value]) -> bool:
+        moment = clock.monotonic()
+        old = moment - entry.born
+        if old <= self._age:
+            return True
+        heard_until = self._changes.heard_until if self._changes is not None else entry.born
+        return old <= self._longest and moment - heard_until <= self._age
+
+    def _make_room(self) -> None:
+        """Drop what is known of a tenant of the workspace that has been here for longest."""
+        workspace_id, tenants = next(iter(self._entries.items()))
+        self._size -= len(tenants.pop(next(iter(tenants))))
+        if not tenants:
+            del self._entries[workspace_id]
+
+    def _drop_failed(
+        self, workspace_id: UUID, tenant_id: UUID | None, key: Key, task: asyncio.Task[Value]
+    ) -> None:
+        if not task.cancelled() and task.exception() is None:
+            return
+        entries = self._entries.get(workspace_id, {}).get(tenant_id, {})
+        entry = entries.get(key)
+        if entry is not None and entry.task is task:
+            del entries[key]
+            self._size -= 1
 
 
 async def _awaited(load: Callable[[], Awaitable[Value]]) -> Value:

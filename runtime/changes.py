@@ -1,7 +1,9 @@
-"""The word that something changed, so that every process forgets what it knew, or stops a run.
+"""Hears from PostgreSQL what changed, so that every process forgets what it knew.
 
-It travels by publish and subscribe and may be lost. So caches also age (runtime/cache.py), and a
-worker that renews a run's lease sees that the run has to stop (runtime/runs/holder.py).
+The database itself tells of each change as it is committed (models/database.sql), so no process can
+die between a change and the word of it. What was committed before a round trip on the listening
+connection has been heard when that ends: `heard_until` says up to when nothing was missed, and
+caches (runtime/cache.py) believe what they know for as long as that is recent.
 """
 
 from __future__ import annotations
@@ -9,75 +11,130 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from uuid import UUID
+from typing import NamedTuple, NoReturn, TypeAlias
+from uuid import UUID, uuid4
 
+import psycopg
 import structlog
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from psycopg import AsyncConnection, Notify
 
-__all__ = ["announce", "announce_due", "announce_stop", "listen"]
+from runtime.clock import monotonic
 
-_CHANNEL = "vesicle:changes"
-_EVERYTHING = "*"
-_FORGET, _STOP, _DUE = "forget:", "stop:", "due:"
+__all__ = ["Change", "Changes", "Heed"]
+
+_CHANNEL = "vesicle_changes"
+#: Seconds between two round trips while nothing happens, and at least between two in any case.
+_LOOK, _PACE = 0.3, 0.005
+#: Seconds for an answer; after them the connection is given up.
+_PATIENCE = 5.0
+#: Seconds for a word to arrive when a connection is tried.
+_TRIAL = 2.0
+#: Seconds before a lost connection is opened again, and one on which no word arrives.
+_RETRY, _UNHEARD = 0.5, 30.0
 
 log = structlog.get_logger()
 
 
-async def announce(redis: Redis, workspace_id: UUID | None) -> None:
-    """Tell every process that something of a workspace changed; None is the universe.
+class Change(NamedTuple):
+    """What changed; None stands for all that there could be."""
 
-    Called after the change is committed. Redis being away delays the news by a cache's age only.
-    """
-    await _tell(redis, f"{_FORGET}{workspace_id or _EVERYTHING}")
-
-
-async def announce_stop(redis: Redis, run_id: UUID) -> None:
-    """Tell the worker that holds a run to stop it now; its row says so already."""
-    await _tell(redis, f"{_STOP}{run_id}")
+    table: str | None = None
+    #: None also if the universe has changed, which is everybody's.
+    workspace_id: UUID | None = None
+    #: Whose things alone have changed; None if they are the whole workspace's.
+    tenant_id: UUID | None = None
 
 
-async def announce_due(redis: Redis) -> None:
-    """Tell the schedulers that some schedule is due at another time than they think."""
-    await _tell(redis, _DUE)
+Heed: TypeAlias = Callable[[Change], None]
 
 
-async def listen(
-    redis: Redis,
-    forget: Callable[[UUID | None], None] = lambda _: None,
-    stop: Callable[[UUID], None] = lambda _: None,
-    due: Callable[[], None] = lambda: None,
-) -> None:
-    """Call what an announcement is about, until cancelled; survives the loss of Redis."""
-    while True:
-        try:
-            async with redis.pubsub() as channel:
-                await channel.subscribe(_CHANNEL)
-                forget(None)  # what was announced while nobody listened is unknown
-                due()
-                async for message in channel.listen():
-                    if message["type"] == "message":
-                        _heed(message["data"].decode(), forget, stop, due)
-        except (RedisError, OSError) as error:
-            log.warning("changes.connection_lost", error=type(error).__name__)
-            await asyncio.sleep(0.5)
+class Changes:
+    """What one process hears of changes, and who in it wants to know."""
+
+    def __init__(self, url: str) -> None:
+        """Listen under any role's login; nothing is opened before `listen`.
+
+        The URL has to lead to a session of its own: through a pooler that lends sessions by the
+        transaction no word arrives, which is noticed, and then `heard_until` stays in the past.
+        """
+        self._url = url
+        self._heeds: list[Heed] = []
+        #: The word by which a connection is tried, until it is heard.
+        self._trial = ""
+        #: Every change that was committed before this moment (runtime.clock.monotonic) was told.
+        self.heard_until = float("-inf")
+
+    def heed(self, heed: Heed) -> None:
+        """Call `heed` for each change from now on."""
+        self._heeds.append(heed)
+
+    def tell(self, change: Change) -> None:
+        """Tell this process of a change of its own, which is committed; others hear it anyway."""
+        for heed in self._heeds:
+            heed(change)
+
+    async def listen(self) -> None:
+        """Hear changes until cancelled; survives the loss of PostgreSQL."""
+        while True:
+            wait = _RETRY
+            try:
+                async with await AsyncConnection.connect(self._url, autocommit=True) as connection:
+                    if await self._hears(connection):
+                        await self._attend(connection)
+                log.warning("changes.unheard", hint="LISTEN needs a session of its own")
+                wait = _UNHEARD
+            except (psycopg.Error, OSError, TimeoutError) as error:
+                log.warning("changes.connection_lost", error=type(error).__name__)
+            await asyncio.sleep(wait)
+
+    async def _hears(self, connection: AsyncConnection) -> bool:
+        """Begin to listen; return whether a word arrives that another session sends meanwhile."""
+        connection.add_notify_handler(self._hear)
+        await connection.execute(f"LISTEN {_CHANNEL}")
+        self._trial = f"trial:{uuid4()}"
+        async with await AsyncConnection.connect(self._url, autocommit=True) as other:
+            await other.execute("SELECT pg_notify(%s, %s)", (_CHANNEL, self._trial))
+        deadline = monotonic() + _TRIAL
+        while self._trial and monotonic() < deadline:
+            if await _arrival(connection, deadline - monotonic()):
+                await _round_trip(connection)
+        return not self._trial
+
+    async def _attend(self, connection: AsyncConnection) -> NoReturn:
+        """Tell what is heard, for as long as the connection lasts."""
+        self.tell(Change())  # what was changed while nobody listened is unknown
+        while True:
+            began = monotonic()
+            await _round_trip(connection)
+            self.heard_until = began
+            await asyncio.sleep(_PACE)
+            await _arrival(connection, _LOOK)
+
+    def _hear(self, notify: Notify) -> None:
+        """Heed a word of the database's, `table/workspace/tenant`, or the trial's."""
+        if notify.payload == self._trial:
+            self._trial = ""
+        table, *ids = notify.payload.split("/")
+        with contextlib.suppress(ValueError, TypeError):  # a stranger's word
+            self.tell(Change(table, *map(UUID, ids)))
 
 
-def _heed(
-    text: str,
-    forget: Callable[[UUID | None], None],
-    stop: Callable[[UUID], None],
-    due: Callable[[], None],
-) -> None:
-    if text == _DUE:
-        due()
-    elif text.startswith(_STOP):
-        stop(UUID(text.removeprefix(_STOP)))
-    elif text.startswith(_FORGET):
-        what = text.removeprefix(_FORGET)
-        forget(None if what == _EVERYTHING else UUID(what))
+async def _round_trip(connection: AsyncConnection) -> None:
+    """Have the handler called for whatever was committed before this. Raises psycopg.Error."""
+    async with asyncio.timeout(_PATIENCE):
+        await connection.execute("SELECT 1")
 
 
-async def _tell(redis: Redis, text: str) -> None:
-    with contextlib.suppress(RedisError, OSError):
-        await redis.publish(_CHANNEL, text)
+async def _arrival(connection: AsyncConnection, seconds: float) -> bool:
+    """Wait for something to read; return False if nothing came in time."""
+    loop, readable = asyncio.get_running_loop(), asyncio.Event()
+    descriptor = connection.fileno()
+    loop.add_reader(descriptor, readable.set)
+    try:
+        async with asyncio.timeout(seconds):
+            await readable.wait()
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(descriptor)
+    return True

@@ -1,8 +1,8 @@
 """Brings the caps from the table to the lanes, which hold to them.
 
 One hand writes them there: what several would write at once could arrive in the wrong order. The
-API says that something changed, and every two seconds the versions are compared, which heals a word
-that was lost and a Redis that was emptied.
+database says that something changed, and every two seconds the versions are compared, which heals a
+word that was lost and a Redis that was emptied.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import structlog
 from redis.asyncio import Redis
 
 from runtime.caps.store import caps_version, running_caps
-from runtime.changes import listen
+from runtime.changes import Changes
 from runtime.db import Database
 from runtime.dispatch import QUEUES
 from runtime.lanes.client import Lanes
@@ -42,15 +42,14 @@ async def sync_caps(database: Database, redis: Redis) -> bool:
     return True
 
 
-async def sync_caps_when_told(database: Database, redis: Redis, listening: Redis) -> None:
-    """Do so at each word of a change, until cancelled. `listening` is a client without patience."""
+async def sync_caps_when_told(database: Database, redis: Redis, changes: Changes) -> None:
+    """Do so at each word of a change, until cancelled."""
     told = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(listen(listening, lambda _: told.set()))
-        while True:
-            await told.wait()
-            told.clear()
-            try:
-                await sync_caps(database, redis)
-            except Exception as error:
-                log.exception("caps.not_told", error=type(error).__name__)
+    changes.heed(lambda _: told.set())
+    while True:
+        await told.wait()
+        told.clear()
+        try:
+            await sync_caps(database, redis)
+        except Exception as error:
+            log.exception("caps.not_told", error=type(error).__name__)

@@ -20,7 +20,6 @@ from psycopg.rows import DictRow
 from redis.asyncio import Redis
 
 from runtime import metrics
-from runtime.changes import listen
 from runtime.db import Database
 from runtime.dispatch import Dispatch
 from runtime.flows.scheduled import scheduled_run
@@ -29,6 +28,7 @@ from runtime.runs.states import NewRun
 from runtime.schedules.store import Moved, claim_due, move
 from runtime.schedules.ticks import Due, Outcome, outcome_of, run_id_of
 from runtime.schedules.timing import spread, timing_of_text
+from runtime.signals import listen
 from runtime.tenancy import Owner, Scope
 from scheduler.sending import send
 

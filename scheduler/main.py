@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from runtime.changes import Changes
 from runtime.clock import monotonic
-from runtime.db import Database
+from runtime.db import Database, role_url
 from runtime.dispatch import Dispatch
 from runtime.health import serve_health
 from runtime.keys import load_root_key
@@ -88,10 +89,12 @@ async def run_scheduler(settings: Settings) -> None:
         again = Relay(database, redis, dispatch)
         listening = connect(settings.required_redis_url(), patience=None)
         stack.push_async_callback(listening.aclose)
-        told = sync_caps_when_told(database, redis, listening)
+        changes = Changes(role_url(settings, root, "scheduler"))
+        told = sync_caps_when_told(database, redis, changes)
         stack.callback(asyncio.create_task(told).cancel)
-        triggers = reconcile_when_told(database, redis, listening)
+        triggers = reconcile_when_told(database, redis, changes)
         stack.callback(asyncio.create_task(triggers).cancel)
+        stack.callback(asyncio.create_task(changes.listen()).cancel)
         firing = Firing(database, dispatch, backlog=settings.backlog)
         stack.callback(asyncio.create_task(firing.run(listening)).cancel)
         refiller = Refiller(database, redis, waiting, dispatch)

@@ -17,8 +17,9 @@ import structlog
 from psycopg.rows import DictRow
 from redis.asyncio import Redis
 
-from runtime.changes import announce_due, listen
+from runtime.changes import Changes
 from runtime.db import Database
+from runtime.signals import announce_due
 from runtime.triggers.reconcile import Reconciled, reconcile
 
 __all__ = ["reconcile_triggers", "reconcile_when_told"]
@@ -78,24 +79,22 @@ async def reconcile_triggers(database: Database, redis: Redis) -> int:
             return changed
 
 
-async def reconcile_when_told(database: Database, redis: Redis, listening: Redis) -> None:
-    """Do so whenever somebody says that something changed, and each second, until cancelled.
+async def reconcile_when_told(database: Database, redis: Redis, changes: Changes) -> None:
+    """Do so whenever something changed, and each second, until cancelled.
 
-    `listening` is a client without patience. What a tenant's first token or a worker changes is
-    spoken of by nobody.
+    A tenant's first token is a change of which nobody is told.
     """
     told = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(listen(listening, lambda _: told.set()))
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK):
-                    await told.wait()
-            told.clear()
-            try:
-                await reconcile_triggers(database, redis)
-            except Exception as error:
-                log.exception("triggers.not_reconciled", error=type(error).__name__)
+    changes.heed(lambda _: told.set())
+    while True:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK):
+                await told.wait()
+        told.clear()
+        try:
+            await reconcile_triggers(database, redis)
+        except Exception as error:
+            log.exception("triggers.not_reconciled", error=type(error).__name__)
 
 
 async def _take(database: Database, *, wide: bool, limit: int) -> list[DictRow]:

@@ -12,11 +12,11 @@ from runtime.actions.own_api import OwnApi
 from runtime.actions.perform import Performer
 from runtime.actions.prepared import Preparer
 from runtime.actions.refresh import Refresher
-from runtime.changes import listen
+from runtime.changes import Changes
 from runtime.connectors.client import OutboundClient
 from runtime.connectors.egress import EgressPolicy
 from runtime.credentials.vault import Vault
-from runtime.db import Database
+from runtime.db import Database, role_url
 from runtime.dispatch import Dispatch
 from runtime.events.working import EventWork
 from runtime.execution import Execution
@@ -35,6 +35,7 @@ from runtime.run_records import RunRecords
 from runtime.runs.holder import Holder
 from runtime.sandbox.pool import Sandbox
 from runtime.settings import Settings
+from runtime.signals import listen
 from runtime.stamps import MessageStamps
 from runtime.workload import Workload
 from workers.letters import Letters
@@ -80,7 +81,8 @@ class WorkerProcess:
             stack.push_async_callback(sandbox.close)
             own_api = OwnApi(settings, self.root)
             stack.push_async_callback(own_api.close)
-            preparer = Preparer(database, self.vault)
+            changes = Changes(role_url(settings, self.root, "worker"))
+            preparer = Preparer(database, self.vault, changes)
             holder = Holder(database, lease=settings.lease)
             performer = Performer(
                 database,
@@ -122,7 +124,8 @@ class WorkerProcess:
             await warn_if_evicting(redis)
             for work in (
                 holder.keep(),
-                listen(listening, preparer.forget, holder.stop),
+                changes.listen(),
+                listen(listening, holder.stop),
                 watched.listen(listening),
             ):
                 stack.callback(asyncio.create_task(work).cancel)

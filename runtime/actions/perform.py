@@ -197,7 +197,7 @@ class Performer:
 
     async def _renewed(self, connected: Connected) -> Connected:
         fresh = await self.refresher.refresh(connected)
-        self.preparer.forget(connected.owner.workspace_id)
+        self.preparer.forget(connected.owner.workspace_id, connected.owner.tenant_id)
         return fresh
 
     async def _defunct(self, connected: Connected, error: ConnectionExpiredError) -> VesicleError:

@@ -1,4 +1,4 @@
-"""Everything that a run needs before it calls out, loaded for its tenant and kept for a second."""
+"""Everything that a run needs before it calls out, loaded for its tenant and kept in memory."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from runtime.actions.lookups import creates_by_lookup
 from runtime.actions.output_schemas import output_schema_of
 from runtime.actions.your_app import YourApp, load_your_app
 from runtime.cache import Cache
+from runtime.changes import Changes
 from runtime.config.action_specs import YourAppRequestAction
 from runtime.config.data_actions import ConnectorOperationAction, DataAction
 from runtime.config.kinds import ApiRequestAction, HttpRequestAction, parse_spec
@@ -177,7 +178,6 @@ class _Tenant(NamedTuple):
 class _Wanted(NamedTuple):
     """Which action, over which connection: what a run asks for beside its tenant."""
 
-    tenant_id: UUID
     element_key: str | None
     integration_id: UUID | None
     connection_id: UUID | None
@@ -190,23 +190,32 @@ class Preparer:
 
     database: Database
     vault: Vault
-    _actions: Cache[_Wanted, tuple[Any, str, UUID]] = field(default_factory=Cache)
-    _connections: Cache[UUID, Connected] = field(default_factory=Cache)
-    _tenants: Cache[UUID, _Tenant] = field(default_factory=Cache)
+    changes: Changes | None = None
+    _actions: Cache[_Wanted, tuple[Any, str, UUID]] = field(init=False)
+    _connections: Cache[UUID, Connected] = field(init=False)
+    _tenants: Cache[None, _Tenant] = field(init=False)
     #: What each tenant's last run asked for; the next one mostly asks for the same.
     _last: OrderedDict[Owner, _Wanted] = field(default_factory=OrderedDict)
 
-    def forget(self, workspace_id: UUID | None) -> None:
-        """Drop what is known of a workspace whose configuration changed."""
+    def __post_init__(self) -> None:
+        """Keep what is loaded for as long as the word of changes arrives."""
+        self._actions, self._connections = Cache(self.changes), Cache(self.changes)
+        self._tenants = Cache(self.changes)
+        if self.changes is not None:
+            self.changes.heed(lambda change: self.forget(*change[1:]))
+
+    def forget(self, workspace_id: UUID | None, tenant_id: UUID | None = None) -> None:
+        """Drop what is known of everything, of a workspace, or of one tenant of it."""
         for cache in (self._actions, self._connections, self._tenants):
-            cache.forget(workspace_id)
+            cache.forget(workspace_id, tenant_id)
 
     def expect(self, owner: Owner) -> None:
         """Begin to load what a run of a tenant is likely to need; called while it is claimed."""
-        self._tenants.begin(owner.workspace_id, owner.tenant_id, lambda: self._load_tenant(owner))
+        workspace_id, tenant_id = owner.workspace_id, owner.tenant_id
+        self._tenants.begin(workspace_id, tenant_id, None, lambda: self._load_tenant(owner))
         if (wanted := self._last.get(owner)) is not None:
             self._actions.begin(
-                owner.workspace_id, wanted, lambda: self._load_expected(owner, wanted)
+                workspace_id, tenant_id, wanted, lambda: self._load_expected(owner, wanted)
             )
 
     async def prepare(self, claim: Claim) -> Prepared:
@@ -218,7 +227,7 @@ class Preparer:
         if claim.kind in ("connection-test", "connection-refresh"):
             return Prepared(None, connected, {}, ())
         user, limits = await self._tenants.get(
-            owner.workspace_id, owner.tenant_id, lambda: self._load_tenant(owner)
+            owner.workspace_id, owner.tenant_id, None, lambda: self._load_tenant(owner)
         )
         if claim.kind != "action":
             return Prepared(None, connected, user, limits)
@@ -229,7 +238,10 @@ class Preparer:
             return await self._whole(owner, Prepared(whole.action, connected, user, limits))
         wanted = _wanted(claim)
         action, revision, element_id = await self._actions.get(
-            owner.workspace_id, wanted, lambda: self._load_action(owner, wanted, connected)
+            owner.workspace_id,
+            owner.tenant_id,
+            wanted,
+            lambda: self._load_action(owner, wanted, connected),
         )
         if self._last.get(owner) != wanted:
             self._remember(owner, wanted)
@@ -246,7 +258,10 @@ class Preparer:
     async def connected(self, owner: Owner, connection_id: UUID) -> Connected:
         """Return an opened connection of the tenant."""
         return await self._connections.get(
-            owner.workspace_id, connection_id, lambda: self._load_connected(owner, connection_id)
+            owner.workspace_id,
+            owner.tenant_id,
+            connection_id,
+            lambda: self._load_connected(owner, connection_id),
         )
 
     async def _load_connected(self, owner: Owner, connection_id: UUID) -> Connected:
@@ -297,7 +312,6 @@ class Preparer:
 
 def _wanted(claim: Claim) -> _Wanted:
     return _Wanted(
-        claim.owner.tenant_id,
         claim.element_key,
         claim.integration_id,
         claim.connection_id,

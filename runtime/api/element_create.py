@@ -56,7 +56,7 @@ async def create_element(
             record = await _define(services, session, caller, kind, named, body)
         else:
             record = await _customise(session, caller, kind, named, parent, body)
-    await services.changed(caller.workspace_id)
+    services.changed(caller.workspace_id)
     return record
 
 

@@ -104,7 +104,7 @@ class Write:
             located, target = await self.found(session, find)
             done = await verb(session, located, target)
             record = await settle(session, self.caller, located, done)
-        await self.services.changed(self.caller.workspace_id)
+        self.services.changed(self.caller.workspace_id)
         return record
 
 
@@ -125,7 +125,7 @@ async def change_element(write: Write, body: dict[str, Any], *, replaces: bool) 
             done = done or _touched(located)
             done = await with_secrets(write.services, session, caller, done, divided)
         record = await settle(session, caller, located, done)
-    await write.services.changed(caller.workspace_id)
+    write.services.changed(caller.workspace_id)
     return record
 
 

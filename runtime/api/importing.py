@@ -169,7 +169,7 @@ async def run_import(
         for index in order:
             answers[index] = await _commit(services, importer, index, items[index])
         if any(answer["result"] != "refused" for answer in answers.values()):
-            await services.changed(caller.workspace_id)
+            services.changed(caller.workspace_id)
     return [answers[index] for index in sorted(answers)]
 
 

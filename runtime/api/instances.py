@@ -100,7 +100,7 @@ class Instances:
             located, target = await write.found(session)
             done = await begin(session, located, target)
             await settle(session, self.caller, located, done)
-        await self.services.changed(self.caller.workspace_id)
+        self.services.changed(self.caller.workspace_id)
 
     async def create(self, wanted: Asked, body: Mapping[str, Any]) -> Record:
         """Make the instance with what it shall differ in; AlreadyExistsError if there is one."""
@@ -122,7 +122,7 @@ class Instances:
             done = await change(session, located, target, edit, check_spec)
             done = done or await begin(session, located, target)
             record = await settle(session, self.caller, located, done)
-        await self.services.changed(self.caller.workspace_id)
+        self.services.changed(self.caller.workspace_id)
         return record
 
     async def switched(self, wanted: Asked) -> dict[str, Any]:

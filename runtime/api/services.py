@@ -13,11 +13,11 @@ from fastapi import Request
 from redis.asyncio import Redis
 
 from runtime.backlog import Backlogs
-from runtime.changes import announce, listen
+from runtime.changes import Change, Changes
 from runtime.connectors.client import OutboundClient
 from runtime.connectors.egress import EgressPolicy
 from runtime.credentials.vault import Vault, load_vault
-from runtime.db import Database
+from runtime.db import Database, role_url
 from runtime.dispatch import Dispatch
 from runtime.events.keys import Keyed
 from runtime.events.rates import Rates
@@ -53,6 +53,7 @@ class Services:
     vault: Vault
     database: Database
     redis: Redis
+    changes: Changes
     authenticator: Authenticator
     submission: Submission
     waiters: Waiters
@@ -65,11 +66,13 @@ class Services:
     #: How many refused posts are noted for each subscription.
     refusals: Rates
 
-    async def changed(self, workspace_id: UUID) -> None:
-        """Tell every process that a workspace's configuration changed. Call it after commit."""
-        self.authenticator.forget(workspace_id)
-        self.proxy.connections.forget(workspace_id)
-        await announce(self.redis, workspace_id)
+    def changed(self, workspace_id: UUID) -> None:
+        """Forget what this process knew of a workspace that it has just changed.
+
+        The other processes hear of it from the database, and so does this one a moment later: but
+        whoever made the change may look at it at once.
+        """
+        self.changes.tell(Change(workspace_id=workspace_id))
 
 
 @asynccontextmanager
@@ -88,9 +91,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(listening.aclose)
         waiters = Waiters(listening)
         stack.push_async_callback(waiters.close)
-        authenticator = Authenticator(database, vault, settings, root)
+        changes = Changes(role_url(settings, root, "runtime"))
+        authenticator = Authenticator(database, vault, settings, root, changes)
         proxy = Proxy(
-            Connections(database, vault),
+            Connections(database, vault, changes),
             Records(database),
             OutboundClient(
                 EgressPolicy(settings.egress_allow, http=settings.egress_http),
@@ -103,16 +107,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 
         hub = Hub(redis, most=settings.live_streams)
 
-        def forget(workspace_id: UUID | None) -> None:
-            authenticator.forget(workspace_id)
-            proxy.connections.forget(workspace_id)
-            if workspace_id is None:
-                hub.heard_all()
-            else:
-                hub.heard([workspace_id])
-
-        task = asyncio.create_task(listen(listening, forget))
-        stack.callback(task.cancel)
+        changes.heed(lambda change: hub.changed(change.workspace_id))
+        stack.callback(asyncio.create_task(changes.listen()).cancel)
         reach = Reachability(database=lambda: database.ping("runtime"))
         stack.callback(asyncio.create_task(reach.watch()).cancel)
         await stack.enter_async_context(
@@ -131,6 +127,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             vault=vault,
             database=database,
             redis=redis,
+            changes=changes,
             authenticator=authenticator,
             submission=Submission(
                 database,

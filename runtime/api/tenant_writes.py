@@ -16,11 +16,11 @@ from runtime.api.caller import Caller
 from runtime.api.limit_writes import amount_of, recorded
 from runtime.api.services import Services
 from runtime.api.tenant_bodies import NewTenant, TenantBody, public_names
-from runtime.changes import announce_stop
 from runtime.credentials.manage import tenant_credentials_of
 from runtime.credentials.store import save_sealed
 from runtime.credits.limits import LONGEST_WINDOW
 from runtime.credits.manage import LimitPlace, put_limit
+from runtime.signals import announce_stop
 from runtime.tenancy import Owner
 from runtime.tenants.archive import Halted, archive_tenant, halt_runs, restore_tenant
 from runtime.tenants.store import (
@@ -130,7 +130,7 @@ class TenantWrite:
                     connection, workspace_id, place, amount_of(body.ai_limit)
                 )
                 await recorded(connection, self.caller, limit_id, "limit:changed")
-        await self.services.changed(workspace_id)
+        self.services.changed(workspace_id)
         async with self.services.database.transaction(self.caller.scope) as connection:
             row = await find_tenant(connection, workspace_id, TenantSelector(id=str(tenant_id)))
         return public_tenant(row, self.caller.workspace_key)

@@ -8,8 +8,8 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from redis.asyncio import Redis
 
-from runtime.changes import announce_stop
 from runtime.runs.stop import stop_run
+from runtime.signals import announce_stop
 from runtime.waiting import tell_ended
 
 __all__ = ["stop_below", "tell_stopped"]

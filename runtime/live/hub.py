@@ -55,9 +55,9 @@ class Hub:
             for event in self._events.get(each, ()):
                 event.set()
 
-    def heard_all(self) -> None:
-        """Wake everybody: what happened is not known."""
-        self.heard(list(self._events))
+    def changed(self, workspace_id: UUID | None) -> None:
+        """Wake who watches a workspace; everybody if it is not known what changed."""
+        self.heard([workspace_id] if workspace_id is not None else list(self._events))
 
     @asynccontextmanager
     async def watching(self, watched: UUID) -> AsyncIterator[asyncio.Event]:

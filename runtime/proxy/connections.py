@@ -1,4 +1,4 @@
-"""Opens the connection that a request goes over, and keeps it for a second."""
+"""Opens the connection that a request goes over, and keeps it open."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from uuid import UUID
 
 from runtime.actions.connected import Connected, load_connected
 from runtime.cache import Cache
+from runtime.changes import Changes
 from runtime.clock import monotonic, now
 from runtime.connectors.oauth import needs_refresh
 from runtime.credentials.manage import find_connection
@@ -42,7 +43,8 @@ class Connections:
 
     database: Database
     vault: Vault
-    _open: Cache[tuple[Scope, str], Open] = field(default_factory=Cache)
+    changes: Changes | None = None
+    _open: Cache[tuple[Scope, str], Open] = field(init=False)
     _renewals: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
     #: What becomes of a refused version of a token, for all who were refused with it.
     _recoveries: dict[tuple[UUID, int], asyncio.Task[Connected | None]] = field(
@@ -51,9 +53,15 @@ class Connections:
     #: When a refusal last had a token renewed.
     _refused: dict[UUID, float] = field(default_factory=dict)
 
-    def forget(self, workspace_id: UUID | None) -> None:
-        """Drop what is known of a workspace whose configuration changed."""
-        self._open.forget(workspace_id)
+    def __post_init__(self) -> None:
+        """Keep what is opened for as long as the word of changes arrives."""
+        self._open = Cache(self.changes)
+        if self.changes is not None:
+            self.changes.heed(lambda change: self.forget(*change[1:]))
+
+    def forget(self, workspace_id: UUID | None, tenant_id: UUID | None = None) -> None:
+        """Drop what is known of everything, of a workspace, or of one tenant of it."""
+        self._open.forget(workspace_id, tenant_id)
 
     async def get(self, caller: Scope, selector: str) -> Open:
         """Return a connection that the caller may see, by id or key.
@@ -62,7 +70,10 @@ class Connections:
         deactivated or whose integration is gone.
         """
         return await self._open.get(
-            caller.workspace_id, (caller, selector), lambda: self._load(caller, selector)
+            caller.workspace_id,
+            caller.tenant_id,
+            (caller, selector),
+            lambda: self._load(caller, selector),
         )
 
     async def _load(self, caller: Scope, selector: str) -> Open:
@@ -120,7 +131,7 @@ class Connections:
             self._renewals[connected.id] = renewal
             renewal.add_done_callback(lambda task: _over(self._renewals, connected.id, task))
         await asyncio.shield(renewal)
-        self.forget(connected.owner.workspace_id)
+        self.forget(connected.owner.workspace_id, connected.owner.tenant_id)
         return await self._reload(connected)
 
     async def _reload(self, connected: Connected) -> Connected:

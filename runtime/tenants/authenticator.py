@@ -13,6 +13,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from runtime.cache import Cache
+from runtime.changes import Change, Changes
 from runtime.clock import now
 from runtime.credentials.signing_secrets import load_signing_secrets
 from runtime.credentials.vault import Vault
@@ -78,7 +79,14 @@ class _Known:
 class Authenticator:
     """Checks the tokens of all workspaces, for one process."""
 
-    def __init__(self, database: Database, vault: Vault, settings: Settings, root: RootKey) -> None:
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        settings: Settings,
+        root: RootKey,
+        changes: Changes | None = None,
+    ) -> None:
         """Look workspaces and tenants up as the database's authenticator role."""
         self._database = database
         self._vault = vault
@@ -86,13 +94,19 @@ class Authenticator:
         self._key_sets = KeySets(settings)
         self._verified = VerifiedTokens()
         self._run_tokens = RunTokens(root)
+        # A secret whose overlap has ended is good for as long as this.
         self._workspaces: Cache[str, _Known | None] = Cache(age=5.0)
-        self._tenants: Cache[tuple[Any, ...], tuple[UUID, bool]] = Cache(age=2.0)
+        self._tenants: Cache[tuple[Any, ...], tuple[UUID, bool]] = Cache(changes, age=2.0)
+        if changes is not None:
+            changes.heed(self._heed)
 
-    def forget(self, workspace_id: UUID | None) -> None:
+    def _heed(self, change: Change) -> None:
         """Drop what is known of a workspace whose keys or tenants changed."""
-        self._workspaces.forget(_BY_KEY)
-        self._tenants.forget(workspace_id)
+        if change.table in (None, "tenants"):
+            self._tenants.forget(change.workspace_id)
+        if change.table in (None, "workspaces", "signing_secrets"):
+            self._workspaces.forget(_BY_KEY)
+            self._tenants.forget(change.workspace_id)
 
     async def authenticate(self, token: str) -> Identity:
         """Return whom a token speaks for, and make the tenant if it is new.
@@ -104,7 +118,7 @@ class Authenticator:
             return await self._identify(self._run_tokens.verify(token, now=now()))
         workspace_key = peek_workspace_key(token)
         known = await self._workspaces.get(
-            _BY_KEY, workspace_key, lambda: self._load_workspace(workspace_key)
+            _BY_KEY, None, workspace_key, lambda: self._load_workspace(workspace_key)
         )
         if known is None:
             verify_unknown(token)
@@ -113,6 +127,7 @@ class Authenticator:
             return Identity(known.workspace_id, workspace_key, expires_at=claims.expires_at)
         tenant_id, is_archived = await self._tenants.get(
             known.workspace_id,
+            None,  # which tenant it is has to be found out
             (claims.tenant_key, claims.name, repr(claims.fields), claims.issued_at),
             lambda: self._ensure_tenant(known.workspace_id, claims),
         )
@@ -128,7 +143,7 @@ class Authenticator:
         Raises BadRequestError where secrets sign no tokens, and for claims that `verify` refuses.
         """
         known = await self._workspaces.get(
-            _BY_KEY, workspace_key, lambda: self._load_workspace(workspace_key)
+            _BY_KEY, None, workspace_key, lambda: self._load_workspace(workspace_key)
         )
         if known is None or known.keys.secret_auth_disabled or not known.keys.secrets:
             raise BadRequestError(

@@ -11,7 +11,8 @@ import contextlib
 import pytest
 
 from runtime.caps.store import caps_version
-from runtime.db import Database
+from runtime.changes import Changes
+from runtime.db import Database, role_url
 from runtime.dispatch import QUEUES
 from runtime.lanes.client import Lanes, connect
 from runtime.lanes.control import cap_version
@@ -101,15 +102,18 @@ async def in_force(platform):
         database = await stack.enter_async_context(
             Database(platform.settings, platform.root, ["scheduler"], size=2)
         )
-        redis, listening = connect(platform.redis_url), connect(platform.redis_url, patience=None)
+        redis = connect(platform.redis_url)
         stack.push_async_callback(redis.aclose)
-        stack.push_async_callback(listening.aclose)
-        task = asyncio.create_task(sync_caps_when_told(database, redis, listening))
+        changes = Changes(role_url(platform.settings, platform.root, "scheduler"))
+        tasks = [
+            asyncio.create_task(sync_caps_when_told(database, redis, changes)),
+            asyncio.create_task(changes.listen()),
+        ]
 
         async def end():
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
         stack.push_async_callback(end)
 

@@ -134,7 +134,7 @@ async def test_two_secrets_are_valid_during_a_rotations_overlap(platform, worksp
         " AND expires_at IS NOT NULL RETURNING id",
         workspace.id,
     )
-    await workspace.app.state.services.changed(workspace.id)
+    workspace.app.state.services.changed(workspace.id)
     assert (await asks(workspace, old)).status_code == 401
     assert (await asks(workspace, new)).status_code == 200
 

@@ -169,7 +169,7 @@ class Shop:
                 endpoint["id"],
                 f"{CANARY}-secret",
             )
-        await self._services.changed(self._acme.workspace)
+        self._services.changed(self._acme.workspace)
         return {
             **shared,
             **{kind.replace("-", "_"): [str(row["id"]), row["key"]] for kind, row in own.items()},

@@ -8,8 +8,10 @@ import contextlib
 import pytest
 
 from runtime.caps.names import UNCAPPED, cap_name
+from runtime.changes import Changes
+from runtime.db import role_url
 from runtime.dispatch import QUEUES
-from runtime.lanes.client import Lanes, connect
+from runtime.lanes.client import Lanes
 from runtime.lanes.control import cap_version, set_caps
 from scheduler import caps
 from scheduler.caps import sync_caps, sync_caps_when_told
@@ -97,15 +99,16 @@ async def test_a_change_is_told_within_a_second(
     database, redis, told, platform, workspace, manager
 ):
     """The API's word is heeded at once."""
-    listening = connect(platform.redis_url, patience=None)
-    task = asyncio.create_task(sync_caps_when_told(database, redis, listening))
+    changes = Changes(role_url(platform.settings, platform.root, "scheduler"))
+    told_of = asyncio.create_task(sync_caps_when_told(database, redis, changes))
+    task = asyncio.create_task(changes.listen())
     name = f"workspace:{workspace.id}"
     try:
         for amount in (1, 2):
             await put(manager, scope="workspace", amount=amount)
             await eventually(lambda amount=amount: told.get(name) == amount, seconds=1)
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        await listening.aclose()
+        for each in (task, told_of):
+            each.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await each

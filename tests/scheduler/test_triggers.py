@@ -8,7 +8,8 @@ import uuid
 
 import pytest
 
-from runtime.lanes.client import connect
+from runtime.changes import Changes
+from runtime.db import role_url
 from runtime.triggers.reconcile import reconcile
 from scheduler import triggers
 from scheduler.triggers import reconcile_triggers, reconcile_when_told
@@ -311,8 +312,8 @@ async def test_what_somebody_left_is_taken_up(platform, workspace, manager, acme
 
 async def test_a_change_is_in_force_soon(platform, manager, acme, database, redis):
     """The scheduler is told, and needs nobody to ask."""
-    listening = connect(platform.redis_url, patience=None)
-    task = asyncio.create_task(reconcile_when_told(database, redis, listening))
+    changes = Changes(role_url(platform.settings, platform.root, "scheduler"))
+    task = asyncio.create_task(reconcile_when_told(database, redis, changes))
     try:
         await make(acme)
 
@@ -324,7 +325,6 @@ async def test_a_change_is_in_force_soon(platform, manager, acme, database, redi
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-        await listening.aclose()
 
 
 async def test_others_triggers_are_not_there(manager, acme, globex, make_workspace, live):

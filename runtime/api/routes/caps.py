@@ -81,7 +81,7 @@ async def post_cap(request: Request, caller: ManagerCaller, services: ServicesHe
         cap_id = await insert_cap(connection, caller.workspace_id, place, body.amount)
         row = await find_cap(connection, caller.scope, cap_id)
         await recorded(connection, caller, row, "cap:created")
-    await services.changed(caller.workspace_id)
+    services.changed(caller.workspace_id)
     return JsonAnswer(public_cap(row), 201)
 
 
@@ -97,7 +97,7 @@ async def put_cap_in_place(
         row = await find_cap(connection, caller.scope, cap_id)
         if tag is not None:
             await recorded(connection, caller, row, tag)
-    await services.changed(caller.workspace_id)
+    services.changed(caller.workspace_id)
     return JsonAnswer(public_cap(row))
 
 
@@ -146,7 +146,7 @@ async def _write(services: Services, caller: Caller, cap_id: str, write: _Write)
             if tag != "cap:deleted":
                 row = await find_cap(connection, caller.scope, row["id"])
             await recorded(connection, caller, row, tag)
-    await services.changed(caller.workspace_id)
+    services.changed(caller.workspace_id)
     return JsonAnswer(public_cap(row))
 
 

@@ -90,7 +90,7 @@ async def disconnect(selector: str, caller: AnyCaller, services: ServicesHere) -
         owner = Owner(row["workspace_id"], row["tenant_id"])
         await disconnect_connection(database, services.vault, owner, row["id"])
         await _audited(database, caller, row, "connection:disconnected")
-    await services.changed(caller.workspace_id)
+    services.changed(caller.workspace_id)
     return Response(status_code=204)
 
 

@@ -156,7 +156,7 @@ async def change_connection(
                 checked_credentials(definition, credentials),
             )
         await _audited(database, caller, row, "connection:changed", changes or None)
-    await services.changed(caller.workspace_id)
+    services.changed(caller.workspace_id)
     if credentials is not None:
         failed = await failure_of(request, services, caller, row, "connection-test")
         if failed is not None:
@@ -171,7 +171,7 @@ async def delete_connection(selector: str, caller: AnyCaller, services: Services
         row = await find_connection(database, caller.scope, selector)
         await archive_connection(database, row["id"])
         await _audited(database, caller, row, "connection:archived")
-    await services.changed(caller.workspace_id)
+    services.changed(caller.workspace_id)
     return await _shown(services, caller, row["id"])
 
 
@@ -182,7 +182,7 @@ async def restore(selector: str, caller: AnyCaller, services: ServicesHere) -> R
         row = await find_connection(database, caller.scope, selector, archived=True)
         await restore_connection(database, row["id"])
         await _audited(database, caller, row, "connection:restored")
-    await services.changed(caller.workspace_id)
+    services.changed(caller.workspace_id)
     return await _shown(services, caller, row["id"])
 
 

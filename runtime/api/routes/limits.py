@@ -99,7 +99,7 @@ async def post_limit(request: Request, caller: ManagerCaller, services: Services
             body.alert_at,
         )
         row = await recorded(connection, caller, limit_id, "limit:created")
-    await services.changed(caller.workspace_id)
+    services.changed(caller.workspace_id)
     return JsonAnswer(public_limit(row), 201)
 
 
@@ -167,7 +167,7 @@ async def _write(services: Services, caller: Caller, limit_id: str, write: _Writ
         row = await find_limit(connection, caller.scope, _existing(limit_id), lock=True)
         if (tag := await write(connection, row)) is not None:
             row = await recorded(connection, caller, row["id"], tag)
-    await services.changed(caller.workspace_id)
+    services.changed(caller.workspace_id)
     return JsonAnswer(public_limit(row))
 
 

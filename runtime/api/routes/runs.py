@@ -17,11 +17,11 @@ from runtime.api.paging import Pager
 from runtime.api.running import wait_for
 from runtime.api.selectors import id_in_path
 from runtime.api.services import Services, services_of
-from runtime.changes import announce_stop
 from runtime.errors import BadRequestError, NotFoundError
 from runtime.flows.descent import stop_below, tell_stopped
 from runtime.runs.read import RunFilter, list_runs, public_run
 from runtime.runs.stop import stop_run
+from runtime.signals import announce_stop
 from runtime.waiting import tell_ended
 from runtime.why import explain
 

@@ -27,7 +27,6 @@ from runtime.api.schedule_writes import (
 from runtime.api.selectors import id_in_path, id_in_query, query_of
 from runtime.api.services import Services, services_of
 from runtime.api.tenant_names import tenant_of
-from runtime.changes import announce_due
 from runtime.errors import BadRequestError
 from runtime.flows.scheduled import scheduled_run
 from runtime.moments import parse_moment
@@ -44,6 +43,7 @@ from runtime.schedules.manage import (
 from runtime.schedules.store import database_now, put
 from runtime.schedules.ticks import OLDEST, run_id_of
 from runtime.schedules.timing import spread, timing_of_text
+from runtime.signals import announce_due
 from runtime.tenancy import Owner
 
 __all__ = ["router"]

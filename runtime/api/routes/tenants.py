@@ -160,7 +160,7 @@ async def put_tenant_limit(
         amount = amount_of(body.limit)
         limit_id = await put_limit(connection, caller.workspace_id, place, amount)
         row = await recorded(connection, caller, limit_id, "limit:changed")
-    await services.changed(caller.workspace_id)
+    services.changed(caller.workspace_id)
     return JsonAnswer(public_limit(row))
 
 

@@ -110,7 +110,7 @@ class VersionRoutes:
             await self._record(session, caller, row, "published")
             live = [version, *(each.version for each in rows if each.archived_at is None)]
             answer = public_version(row.model_dump(), is_latest=latest_of(live) == version)
-        await services.changed(caller.workspace_id)
+        services.changed(caller.workspace_id)
         return JsonAnswer(answer, 201)
 
     async def get(
@@ -141,7 +141,7 @@ class VersionRoutes:
                 session.add(row)
                 await self._record(session, caller, row, "archived")
             answer = public_version(row.model_dump(), is_latest=False)
-        await services.changed(caller.workspace_id)
+        services.changed(caller.workspace_id)
         return JsonAnswer(answer)
 
     def register(self, router: APIRouter) -> None:

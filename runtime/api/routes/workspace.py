@@ -179,7 +179,7 @@ async def patch_workspace(
         changes |= {f"webhook.{name}": value for name, value in webhook.items()}
         await _record(connection, caller, "workspace:changed", {**changes, "settings": said})
         shown = await _shown(connection, caller)
-    await services.changed(caller.workspace_id)
+    services.changed(caller.workspace_id)
     return JsonAnswer(shown)
 
 
@@ -205,7 +205,7 @@ async def post_rotation(
         )
         changes = {"overlapSeconds": overlap}
         await _record(connection, caller, "workspace:secret_rotated", changes)
-    await services.changed(caller.workspace_id)
+    services.changed(caller.workspace_id)
     return JsonAnswer(
         {"secret": secret, "overlapSeconds": overlap}, headers={"Cache-Control": "no-store"}
     )
