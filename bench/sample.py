@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,8 +18,9 @@ from psycopg.rows import DictRow, dict_row
 from bench.platform import Platform
 from runtime.actions.target import Selection
 from runtime.backlog import Backlogs
+from runtime.changes import Changes
 from runtime.credentials.vault import load_vault
-from runtime.db import Database
+from runtime.db import Database, role_url
 from runtime.dispatch import Dispatch
 from runtime.errors import VesicleError
 from runtime.lanes.client import connect
@@ -173,5 +175,8 @@ async def open_submission(
         database = await stack.enter_async_context(Database(settings, platform.root, ["runtime"]))
         redis = connect(settings.required_redis_url())
         stack.push_async_callback(redis.aclose)
+        changes = Changes(role_url(settings, platform.root, "runtime"))
+        stack.callback(asyncio.create_task(changes.listen()).cancel)
         dispatch = kind(redis, MessageStamps(platform.root))
-        yield Submission(database, dispatch, Backlogs(database, redis, cap=settings.backlog))
+        backlogs = Backlogs(database, redis, cap=settings.backlog)
+        yield Submission(database, dispatch, backlogs, changes)

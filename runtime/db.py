@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import select
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, LiteralString, NamedTuple, Self
+from typing import Any, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import orjson
@@ -30,6 +30,7 @@ from runtime import metrics
 from runtime.clock import now
 from runtime.errors import ConfigurationError, ServiceUnavailableError
 from runtime.keys import RootKey
+from runtime.round_trip import Query, round_trip
 from runtime.settings import Role, Settings
 from runtime.stamps import ScopeStamps
 from runtime.tenancy import Scope
@@ -39,17 +40,12 @@ __all__ = ["Database", "Query", "Row", "role_url"]
 Row = dict[str, Any]
 
 
-class Query(NamedTuple):
-    """One statement and what its placeholders stand for."""
-
-    text: LiteralString
-    values: Sequence[Any] | Mapping[str, Any] = ()
-
-
 #: Seconds for which a request waits for a free connection before it is answered with 503.
 POOL_TIMEOUT = 10.0
 
 _BIND = "SELECT set_config('vesicle.scope', %s, true)"
+#: The same for a transaction whose commit need not be on disk when it is answered.
+_BIND_HASTILY = f"{_BIND}, set_config('synchronous_commit', 'off', true)"
 
 set_json_dumps(orjson.dumps)
 set_json_loads(orjson.loads)
@@ -178,14 +174,16 @@ class Database:
                     await connection.rollback()
                 raise
 
-    async def ask(self, scope: Scope, *queries: Query) -> list[list[DictRow]]:
-        """Return the rows of each statement; all of them are one transaction and one round trip."""
+    async def ask(self, scope: Scope, *queries: Query, durable: bool = True) -> list[list[DictRow]]:
+        """Return the rows of each statement; all of them are one transaction and one round trip.
+
+        What is written by one that is not `durable` is seen by all at once, and lost if PostgreSQL
+        dies before the next durable one is committed, by whomever, or half a second has passed.
+        """
+        bind = Query(_BIND if durable else _BIND_HASTILY, (self._sign(scope),))
         async with self._connection(scope.role) as connection:
-            # What is sent in a pipeline without BEGIN is one transaction, up to the pipeline's end.
-            async with _pipeline(connection):
-                await connection.execute(_BIND, (self._sign(scope),))
-                cursors = [await connection.execute(*query) for query in queries]
-            return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
+            _, *answers = await round_trip(connection, (bind, *queries))
+        return answers
 
     @asynccontextmanager
     async def session(self, scope: Scope) -> AsyncIterator[AsyncSession]:

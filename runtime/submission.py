@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -29,6 +30,8 @@ from runtime.actions.schema import check_input
 from runtime.actions.target import Selection, Target, find_target
 from runtime.backlog import Backlogs
 from runtime.batching import Batcher
+from runtime.cache import Cache
+from runtime.changes import Changes
 from runtime.config.specs.flows import FlowSpec
 from runtime.db import Database
 from runtime.dispatch import Dispatch
@@ -113,9 +116,18 @@ class Submission:
     database: Database
     dispatch: Dispatch
     backlogs: Backlogs
+    changes: Changes | None = None
+    #: What tenants' requests meant the last time.
+    _targets: Cache[Selection, Target] = field(init=False)
     _batchers: OrderedDict[tuple[Owner, str], Batcher[_Asked, Accepted]] = field(
         default_factory=OrderedDict
     )
+
+    def __post_init__(self) -> None:
+        """Remember what is found for as long as the word of changes arrives."""
+        self._targets = Cache(self.changes)
+        if self.changes is not None:
+            self.changes.heed(lambda change: self._targets.forget(*change[1:]))
 
     async def submit(
         self, owner: Owner, request: RunRequest, *, run_id: UUID | None = None
@@ -218,16 +230,20 @@ class Submission:
         self, owner: Owner, asked: Sequence[_Asked], *, deep: bool
     ) -> tuple[list[Accepted | VesicleError], list[NewRun]]:
         """Write the runs that can be, all in one transaction; return the answers and the runs."""
+        targets = await self._find_targets(owner, asked)
         async with self.database.pipelined(_scope(owner)) as connection:
             keys = await _Keys.of(connection, owner, asked)
-            targets: dict[Selection, Target] = {}
             answers: dict[UUID, Accepted | VesicleError] = {**keys.answers}
             runs: list[NewRun] = []
             for run_id, request in asked:
                 if run_id in answers or run_id in keys.same:
                     continue
                 try:
-                    target = await _target(connection, owner, request.selection, targets)
+                    target = targets.get(run_id)
+                    if isinstance(target, VesicleError):
+                        raise target
+                    if target is None:
+                        target = await find_target(connection, owner, request.selection)
                     runs.append(_new_run(run_id, request, target, deep=deep))
                     answers[run_id] = Accepted(run_id)
                 except VesicleError as error:
@@ -238,6 +254,33 @@ class Submission:
         for run_id, first in keys.same.items():
             answers[run_id] = _repeated(answers[first])
         return [answers[one.run_id] for one in asked], runs
+
+    async def _find_targets(
+        self, owner: Owner, asked: Sequence[_Asked]
+    ) -> dict[UUID, Target | VesicleError]:
+        """Return what each request means, but for those that bring their action along."""
+        found: dict[Selection, Target | VesicleError] = {}
+        for _, request in asked:
+            if (selection := request.selection).inline is not None or selection in found:
+                continue
+            try:
+                found[selection] = await self._targets.get(
+                    owner.workspace_id,
+                    owner.tenant_id,
+                    selection,
+                    partial(self._find_target, owner, selection),
+                )
+            except VesicleError as error:
+                found[selection] = error
+        return {
+            run_id: found[request.selection]
+            for run_id, request in asked
+            if request.selection.inline is None
+        }
+
+    async def _find_target(self, owner: Owner, selection: Selection) -> Target:
+        async with self.database.pipelined(_scope(owner)) as connection:
+            return await find_target(connection, owner, selection)
 
     async def redrive(self, owner: Owner, run_ids: Sequence[UUID]) -> dict[UUID, UUID]:
         """Run dead letters of a tenant again; return the new run of each that was one."""
@@ -326,19 +369,6 @@ class _Keys:
 
 def _scope(owner: Owner) -> Scope:
     return Scope.tenant(owner.workspace_id, owner.tenant_id)
-
-
-async def _target(
-    connection: AsyncConnection[DictRow],
-    owner: Owner,
-    selection: Selection,
-    known: dict[Selection, Target],
-) -> Target:
-    if selection.inline is not None:
-        return await find_target(connection, owner, selection)
-    if selection not in known:
-        known[selection] = await find_target(connection, owner, selection)
-    return known[selection]
 
 
 def _new_run(run_id: UUID, request: RunRequest, target: Target, *, deep: bool) -> NewRun:

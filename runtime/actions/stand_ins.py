@@ -107,7 +107,7 @@ class StandInDatabase(Database):
     def __init__(self) -> None:
         """Take nothing."""
 
-    async def ask(self, *_: Any) -> Any:
+    async def ask(self, *_: Any, **__: Any) -> Any:
         """Say that it is known only when the action runs: StoppedError."""
         raise StoppedError
 

@@ -20,7 +20,7 @@ from runtime.api.services import Services
 from runtime.clock import monotonic
 from runtime.dispatch import QUEUES
 from runtime.errors import BadRequestError, NotFoundError
-from runtime.runs.read import find_run
+from runtime.runs.read import run_query
 from runtime.runs.states import TERMINAL
 from runtime.submission import Accepted
 from runtime.waiting import RECHECK
@@ -147,11 +147,10 @@ async def _until(
 
 
 async def _read(services: Services, caller: Caller, run_id: UUID) -> DictRow:
-    async with services.database.pipelined(caller.scope) as connection:
-        row = await find_run(connection, run_id)
-    if row is None:
+    (rows,) = await services.database.ask(caller.scope, run_query(run_id))
+    if not rows:
         raise NotFoundError(f"There is no run {run_id}.")
-    return row
+    return rows[0]
 
 
 def answer_run(request: Request, row: DictRow) -> Response:

@@ -133,6 +133,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 database,
                 Dispatch(redis, MessageStamps(root), open_carrier(settings)),
                 Backlogs(database, redis, cap=settings.backlog),
+                changes,
             ),
             waiters=waiters,
             proxy=proxy,

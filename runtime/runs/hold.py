@@ -74,11 +74,16 @@ async def claim_runs(
 ) -> list[Claim | Refusal]:
     """Claim what the tickets name, for `lease` seconds; one answer a ticket, in order.
 
-    One round trip, unless something is amiss: every run waits for it.
+    One round trip, unless something is amiss: every run waits for it. It does not wait for the
+    disk. A claim that PostgreSQL loses by dying at once leaves a run that is queued as before:
+    another worker takes it, and what the first one still writes is refused. What must not happen
+    twice is safe, because the note of it (`mark_called`), which is durable, takes what was written
+    before to the disk with it.
     """
     ids = [ticket.run_id for ticket in tickets]
     scope = Scope.worker(ticket.owner for ticket in tickets)
-    (rows,) = await database.ask(scope, Query(_CLAIM, {**among(ids), "lease": lease}))
+    claims = Query(_CLAIM, {**among(ids), "lease": lease})
+    (rows,) = await database.ask(scope, claims, durable=False)
     owners = {ticket.owner: ticket.owner for ticket in tickets}
     answers: dict[UUID, Claim | Refusal] = {row["id"]: _claim(row, owners) for row in rows}
     if missing := [run_id for run_id in ids if run_id not in answers]:
@@ -128,7 +133,7 @@ async def renew(database: Database, claims: Sequence[Claim], *, lease: float) ->
         " AND r.status = 'running' RETURNING r.id, r.stop_requested",
         {**_held(claims), "lease": lease},
     )
-    (rows,) = await database.ask(_scope(claims), query)
+    (rows,) = await database.ask(_scope(claims), query, durable=False)
     return {row["id"]: row["stop_requested"] for row in rows}
 
 

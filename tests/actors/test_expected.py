@@ -20,10 +20,10 @@ class Counting(Database):
 
     asked = answered = 0
 
-    async def ask(self, scope, *queries):
+    async def ask(self, scope, *queries, **options):
         self.asked += 1
         try:
-            return await super().ask(scope, *queries)
+            return await super().ask(scope, *queries, **options)
         finally:
             self.answered += 1
 
