@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -45,6 +45,7 @@ from runtime.runs.accept import (
     free_keys,
     insert_once,
     insert_runs,
+    insertions,
     mark_unsent,
 )
 from runtime.runs.dead import mark_redriven, repeat_dead
@@ -231,23 +232,27 @@ class Submission:
     ) -> tuple[list[Accepted | VesicleError], list[NewRun]]:
         """Write the runs that can be, all in one transaction; return the answers and the runs."""
         targets = await self._find_targets(owner, asked)
+        if any(request.idempotency_key is not None for _, request in asked):
+            return await self._write_keyed(owner, asked, targets, deep=deep)
+        answers, runs = _meet(asked, targets, deep=deep)
+        if runs:
+            await self.database.ask(_scope(owner), *insertions(owner, runs))
+        return [answers[one.run_id] for one in asked], runs
+
+    async def _write_keyed(
+        self,
+        owner: Owner,
+        asked: Sequence[_Asked],
+        targets: Mapping[UUID, Target | VesicleError],
+        *,
+        deep: bool,
+    ) -> tuple[list[Accepted | VesicleError], list[NewRun]]:
+        """Do so where some have idempotency keys, which other requests may be taking just now."""
         async with self.database.pipelined(_scope(owner)) as connection:
             keys = await _Keys.of(connection, owner, asked)
-            answers: dict[UUID, Accepted | VesicleError] = {**keys.answers}
-            runs: list[NewRun] = []
-            for run_id, request in asked:
-                if run_id in answers or run_id in keys.same:
-                    continue
-                try:
-                    target = targets.get(run_id)
-                    if isinstance(target, VesicleError):
-                        raise target
-                    if target is None:
-                        target = await find_target(connection, owner, request.selection)
-                    runs.append(_new_run(run_id, request, target, deep=deep))
-                    answers[run_id] = Accepted(run_id)
-                except VesicleError as error:
-                    answers[run_id] = error
+            fresh = [one for one in asked if one.run_id not in keys.answers | keys.same]
+            answers, runs = _meet(fresh, targets, deep=deep)
+            answers.update(keys.answers)
             await keys.free_unused(connection, owner, answers)
             if runs:
                 await insert_runs(connection, owner, runs)
@@ -258,25 +263,22 @@ class Submission:
     async def _find_targets(
         self, owner: Owner, asked: Sequence[_Asked]
     ) -> dict[UUID, Target | VesicleError]:
-        """Return what each request means, but for those that bring their action along."""
-        found: dict[Selection, Target | VesicleError] = {}
-        for _, request in asked:
-            if (selection := request.selection).inline is not None or selection in found:
+        """Return what each request means; what they name by the same words is looked for once."""
+        named: dict[Selection, Target | VesicleError] = {}
+        found: dict[UUID, Target | VesicleError] = {}
+        for run_id, request in asked:
+            selection = request.selection
+            if selection.inline is not None:  # it brought its action along
+                found[run_id] = await _or_error(self._find_target(owner, selection))
                 continue
-            try:
-                found[selection] = await self._targets.get(
-                    owner.workspace_id,
-                    owner.tenant_id,
-                    selection,
-                    partial(self._find_target, owner, selection),
-                )
-            except VesicleError as error:
-                found[selection] = error
-        return {
-            run_id: found[request.selection]
-            for run_id, request in asked
-            if request.selection.inline is None
-        }
+            if selection not in named:
+                named[selection] = await _or_error(self._known_target(owner, selection))
+            found[run_id] = named[selection]
+        return found
+
+    def _known_target(self, owner: Owner, selection: Selection) -> Awaitable[Target]:
+        find = partial(self._find_target, owner, selection)
+        return self._targets.get(owner.workspace_id, owner.tenant_id, selection, find)
 
     async def _find_target(self, owner: Owner, selection: Selection) -> Target:
         async with self.database.pipelined(_scope(owner)) as connection:
@@ -369,6 +371,32 @@ class _Keys:
 
 def _scope(owner: Owner) -> Scope:
     return Scope.tenant(owner.workspace_id, owner.tenant_id)
+
+
+async def _or_error(finding: Awaitable[Target]) -> Target | VesicleError:
+    try:
+        return await finding
+    except VesicleError as error:
+        return error
+
+
+def _meet(
+    asked: Sequence[_Asked], targets: Mapping[UUID, Target | VesicleError], *, deep: bool
+) -> tuple[dict[UUID, Accepted | VesicleError], list[NewRun]]:
+    """Return an answer to each request, and the runs that those make which can be met."""
+    answers: dict[UUID, Accepted | VesicleError] = {}
+    runs: list[NewRun] = []
+    for run_id, request in asked:
+        target = targets[run_id]
+        if isinstance(target, VesicleError):
+            answers[run_id] = target
+            continue
+        try:
+            runs.append(_new_run(run_id, request, target, deep=deep))
+            answers[run_id] = Accepted(run_id)
+        except VesicleError as error:
+            answers[run_id] = error
+    return answers, runs
 
 
 def _new_run(run_id: UUID, request: RunRequest, target: Target, *, deep: bool) -> NewRun:

@@ -125,6 +125,7 @@ class LoopConsumer:
                     name=self._broker.consumer_name(),
                     timeout=timeout,
                     nudge=self._nudged.set,
+                    start=self._start,
                 )
                 for queue in self._queues
             ]
@@ -169,10 +170,7 @@ class LoopConsumer:
             await feed.pass_on()
         self._last_exchange = asyncio.get_running_loop().time()
         for message in messages:
-            if self._stopping.is_set():
-                feed.settle(back(message.message_id))
-            else:
-                self._start(feed, message)
+            self._start(feed, message)
         if feed.wanting or feed.unsaid:
             self._nudged.set()
 
@@ -213,6 +211,9 @@ class LoopConsumer:
 
     def _start(self, feed: Feed, message: QueuedMessage) -> None:
         """Work on a message in a task of its own, and so in a context of its own."""
+        if self._stopping.is_set():
+            feed.settle(back(message.message_id))
+            return
         task = asyncio.create_task(self._handle(feed, message))
         self._tasks[message.message_id] = task
         self.workload.enter()

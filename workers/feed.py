@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from runtime.lanes.client import TROUBLE, Lanes
-from runtime.lanes.messages import back
+from runtime.lanes.messages import QueuedMessage, back
 from runtime.lanes.operations import BATCH_LIMIT, beat, exchange, leave, wake
 from workers.delivery import Holdings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runtime.lanes.messages import Outcome, QueuedMessage
+    from runtime.lanes.messages import Outcome
 
 __all__ = ["WAIT", "Feed"]
 
@@ -35,9 +35,19 @@ class Feed:
     """
 
     def __init__(
-        self, lanes: Lanes, waiter: Lanes, *, name: str, timeout: float, nudge: Callable[[], None]
+        self,
+        lanes: Lanes,
+        waiter: Lanes,
+        *,
+        name: str,
+        timeout: float,
+        nudge: Callable[[], None],
+        start: Callable[[Feed, QueuedMessage], None],
     ) -> None:
-        """Take the queue twice: `waiter` has a connection of its own on which it may block."""
+        """Take the queue twice: `waiter` has a connection of its own on which it may block.
+
+        `start` is called with what came by mail.
+        """
         self.lanes = lanes
         self.name = name
         #: Whether there may be messages to fetch.
@@ -45,6 +55,7 @@ class Feed:
         self._waiter = waiter
         self._timeout = timeout
         self._nudge = nudge
+        self._start = start
         self._holdings = Holdings()
         self._outcomes: dict[str, Outcome] = {}
         self._drained = asyncio.Event()
@@ -71,7 +82,9 @@ class Feed:
         told = list(islice(self._outcomes.values(), BATCH_LIMIT))
         self.wanting = False
         try:
-            batch = await self.lanes.run(exchange(self.name, room, told, spare=spare))
+            batch = await self.lanes.run(
+                exchange(self.name, room, told, spare=spare, reads_mail=True)
+            )
         except BaseException:
             self.wanting = True
             raise
@@ -105,12 +118,17 @@ class Feed:
         while True:
             await self._drained.wait()
             try:
-                if await self._waiter.wait(WAIT):
-                    self._drained.clear()
-                    self._woken = True
-                    self._want()
+                found = await self._waiter.wait(WAIT, self.name)
             except TROUBLE:
                 await asyncio.sleep(_RETRY_WAIT)
+                continue
+            if isinstance(found, QueuedMessage):
+                if self._hold(found.message_id):
+                    self._start(self, found)
+            elif found:
+                self._drained.clear()
+                self._woken = True
+                self._want()
 
     async def watch_spare(self) -> None:
         """Wait for work that may use spare slots, whenever no others were free; for ever."""

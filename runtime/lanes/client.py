@@ -17,7 +17,9 @@ from redis.exceptions import BusyLoadingError, NoScriptError, RedisError
 from redis.retry import Retry
 
 from runtime.lanes.control import recount
-from runtime.lanes.script import Operation
+from runtime.lanes.inspection import read_message
+from runtime.lanes.messages import QueuedMessage
+from runtime.lanes.script import SEPARATOR, Operation
 
 __all__ = [
     "CUT_OFF",
@@ -118,9 +120,17 @@ class Lanes:
             reply = await self._ask(operation)
         return operation.read(reply)
 
-    async def wait(self, seconds: float) -> bool:
-        """Block until there may be work, at most for `seconds`; the client must be as patient."""
-        return await _pop(self._client, f"{self.prefix}:wake", seconds)
+    async def wait(self, seconds: float, consumer: str) -> QueuedMessage | bool:
+        """Block until there may be work, at most for `seconds`; the client must be as patient.
+
+        Returns a message that the consumer was given, which it holds from then on.
+        """
+        mail, wake = f"{self.prefix}:mail:{consumer}", f"{self.prefix}:wake"
+        found = await cast("Any", self._client.blpop([mail, wake], timeout=seconds))
+        if found is None or found[0].decode() == wake:
+            return found is not None
+        message_id, _, record = found[1].partition(SEPARATOR.encode())
+        return read_message(message_id, record)
 
     async def wait_spare(self, seconds: float) -> bool:
         """Block until there may be work of a tenant that holds little."""

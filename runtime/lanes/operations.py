@@ -43,10 +43,11 @@ HEAD = 2000
 #: Priorities reach from minus this number to this number.
 HIGHEST_PRIORITY = 9
 
-_ENQUEUE = Script("caps", "head", "enqueue")
-_EXCHANGE = Script("caps", "stopped", "head", "holding", "settle", "draw", "take", "exchange")
-_BEAT = Script("caps", "stopped", "head", "holding", "beat")
-_MANAGE = Script("caps", "stopped", "head", "holding", "manage")
+_HELD = ("caps", "stopped", "head", "mail", "holding")
+_ENQUEUE = Script(*_HELD, "draw", "take", "enqueue")
+_EXCHANGE = Script(*_HELD, "settle", "draw", "take", "exchange")
+_BEAT = Script(*_HELD, "beat")
+_MANAGE = Script(*_HELD, "manage")
 
 
 def enqueue(
@@ -73,16 +74,23 @@ def enqueue(
 
 
 def exchange(
-    consumer: str, room: int, outcomes: Iterable[Outcome] = (), *, spare: int = 0
+    consumer: str,
+    room: int,
+    outcomes: Iterable[Outcome] = (),
+    *,
+    spare: int = 0,
+    reads_mail: bool = False,
 ) -> Operation[Batch]:
     """Settle messages that this consumer holds and fetch up to `room` new ones, fairest first.
 
     `spare` is how many more it has room for that come from tenants who hold little of what is
-    running. Not repeatable: a second fetch brings other messages. A lost answer is healed by
-    `beat`.
+    running. One that reads its mail (Lanes.wait) and finds less than it has room for is given the
+    next message that comes, without asking for it. Not repeatable: a second fetch brings other
+    messages. A lost answer is healed by `beat`.
     """
     room = min(room, BATCH_LIMIT)
-    arguments: list[str | int | float] = [consumer, room, min(spare, BATCH_LIMIT - room)]
+    spare = min(spare, BATCH_LIMIT - room)
+    arguments: list[str | int | float] = [consumer, room, spare, int(reads_mail)]
     count = 0
     for outcome in outcomes:
         arguments += outcome[0], outcome[1], outcome[2], outcome[3]

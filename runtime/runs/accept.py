@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from runtime import jsontext
+from runtime.db import Query
 from runtime.outbox import flows_queued
 from runtime.runs.states import NewRun
 from runtime.tenancy import Owner
@@ -21,6 +22,7 @@ __all__ = [
     "free_keys",
     "insert_once",
     "insert_runs",
+    "insertions",
     "mark_unsent",
 ]
 
@@ -76,14 +78,18 @@ async def insert_runs(
     connection: AsyncConnection[DictRow], owner: Owner, runs: Sequence[NewRun]
 ) -> None:
     """Write runs of one tenant as `queued`. They are accepted when the transaction commits."""
+    for query in insertions(owner, runs):
+        await connection.execute(*query)
+
+
+def insertions(owner: Owner, runs: Sequence[NewRun]) -> list[Query]:
+    """Return the statements that do so."""
     rows = jsontext.dumps(
         [{name: getattr(run, name) for name in NewRun.__dataclass_fields__} for run in runs]
     )
-    await connection.execute(
-        _INSERT, {"workspace": owner.workspace_id, "tenant": owner.tenant_id, "rows": rows}
-    )
-    if flows := [run.id for run in runs if run.kind == "flow"]:
-        await connection.execute(*flows_queued(flows))
+    values = {"workspace": owner.workspace_id, "tenant": owner.tenant_id, "rows": rows}
+    flows = [run.id for run in runs if run.kind == "flow"]
+    return [Query(_INSERT, values), *([flows_queued(flows)] if flows else [])]
 
 
 async def insert_once(

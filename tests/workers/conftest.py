@@ -45,6 +45,10 @@ class Bench:
     def depth(self):
         return self.lanes.run(depth())
 
+    def waiting(self):
+        """How many consumers would be given the next message."""
+        return self.broker.client.zcard(f"{self.lanes.prefix}:waiting")
+
     def dead(self):
         return {
             letter.message.message_id: letter.reason for letter in self.lanes.run(dead_letters())

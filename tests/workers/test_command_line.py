@@ -115,7 +115,7 @@ async def test_takeover_after_a_worker_is_killed(toy):
     with toy.worker() as first:
         await eventually(lambda: toy.marks("open:"), seconds=20)
         for n in range(4):
-            toy.send("nap", n, 2)
+            toy.send("nap", n, 4)
         await eventually(lambda: len(toy.marks("start:")) == 4, seconds=20)
         with toy.worker() as second:
             await eventually(lambda: len(toy.marks("open:")) == 2, seconds=20)

@@ -42,8 +42,7 @@ async def test_lost_answers_heal(proxied, proxy):
         messages = [actor.message(n) for n in range(5)]
         proxied.lanes.run(enqueue([_queued(message) for message in messages]))
         await eventually(lambda: proxy.lose is None)
-        assert proxied.depth().held == 5
-        assert not ran
+        assert proxied.depth().total > 0
         await eventually(lambda: not proxied.depth().total)
     assert ran == dict.fromkeys(range(5), 1)
 

@@ -307,3 +307,44 @@ async def test_two_queues_share_the_slots(bench):
     consumer.stop()
     await running
     assert done.index("light") < 20
+
+
+async def test_a_message_that_comes_by_mail_is_worked_on(bench):
+    """One after the other, and each once: an idle consumer is given what comes."""
+    done = []
+
+    async def note(number):
+        done.append(number)
+
+    actor = bench.actor(note)
+    async with bench.consuming():
+        for number in range(20):
+            actor.send(number)
+            await eventually(lambda number=number: len(done) == number + 1)
+    assert done == list(range(20))
+    assert bench.depth().total == 0
+
+
+async def test_mail_that_comes_while_a_consumer_stops_goes_to_others(bench):
+    """It finishes what it works on, and begins nothing more."""
+    began, release, done = asyncio.Event(), asyncio.Event(), []
+
+    async def work(number):
+        began.set()
+        if number == 0:
+            await release.wait()
+        done.append(number)
+
+    actor = bench.actor(work)
+    async with bench.consuming() as first:
+        actor.send(0)
+        await began.wait()
+        await eventually(lambda: bench.waiting() == 1)
+        first.stop()
+        actor.send(1)
+        await asyncio.sleep(0)
+        async with bench.consuming():
+            await eventually(lambda: done == [1])
+            release.set()
+    assert sorted(done) == [0, 1]
+    assert bench.depth().total == 0

@@ -60,8 +60,21 @@ for name, lane in pairs(lanes) do
   if refill then call('ZREM', THIRSTY, thirsty_name(lane.workspace, lane.tenant)) end
   if lane.deep then ask_if_thirsty(lane.workspace, lane.tenant) end
 end
+-- Give one message to a consumer that waits, and wake somebody for what is left.
+local function hand_over()
+  local consumer = next_waiting()
+  local given = consumer and take(consumer, 1, 0)
+  if given and given[1] then
+    call('RPUSH', mail_key(consumer), given[1] .. SEP .. given[2])
+  elseif given then
+    expect_mail(consumer)   -- a cap held it back
+  end
+  return call('EXISTS', QUEUE.ready) == 1
+end
+
+local left = queued and hand_over()
 write_counts()
 -- A message that is due before all others shortens how long somebody has to sleep.
-if queued or sooner then leave_token(WAKE) end
-if light or sooner then leave_token(SPARE) end
+if left or sooner then leave_token(WAKE) end
+if left and light or sooner then leave_token(SPARE) end
 return reply

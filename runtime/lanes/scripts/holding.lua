@@ -26,7 +26,8 @@ local function release(consumer)
     count_lane(workspace, tenant, -1)
     count_hold(held[i + 1], -1)
   end
-  call('DEL', held_key(consumer))
+  call('DEL', held_key(consumer), mail_key(consumer))
+  refuse_mail(consumer)
   call('ZREM', BEATS, consumer)
   reopen_freed()
   if #held > 0 then wake_everybody() end

@@ -19,7 +19,7 @@
 --   floor<level>               virtual time of what was served last
 --   cost                       a message's mean worker-seconds; cost:<ws> HASH tenant -> the same
 --   weights                    HASH  workspace, or workspace SEP tenant -> share, 1 by default
--- `caps.lua` and `head.lua` say what else there is; `caps.lua` has a queue's `parked` and `aside` too. Several values in one are joined by SEP.
+-- `caps.lua`, `head.lua` and `mail.lua` say what else there is; `caps.lua` has a queue's `parked` and `aside` too. Several values in one are joined by SEP.
 --
 -- A place is the microsecond since which a message may run, less PRIORITY for each step of its
 -- priority: a higher one runs first, and a double holds the result exactly.

@@ -115,7 +115,7 @@ local function collect_lane(workspace, tenant)
   if tenant.stopped then
     stop(tenant.cap.name, workspace, tenant.name)
     rest_lane(workspace, tenant.name)
-  elseif tenant.left == 0 or tenant.exhausted then
+  elseif capping or tenant.left == 0 then   -- under caps what is left was not counted
     close_lane_if_empty(workspace, tenant.name)
   end
   ask_if_thirsty(workspace, tenant.name)
