@@ -6,13 +6,14 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import cast
 from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.rows import dict_row
 from pydantic import SecretStr
 from redis.asyncio import Redis
-from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError
 from rich.console import Console
 from sqlalchemy import Connection, create_engine, text
 from sqlmodel import SQLModel
@@ -220,7 +221,7 @@ async def _broker(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding(
             f"maxmemory-policy {policy or 'unknown'}", None if keeps_all(policy) else EVICTING
         )
-        yield _persistence(await _appendonly(redis))
+        yield await _persistence(redis)
         yield await _broker_clock(redis)
         yield await _broker_guard(url)
     except TROUBLE as error:
@@ -240,17 +241,13 @@ async def _broker_guard(url: str) -> Finding:
     return Finding("broker password", "none is set: set requirepass")
 
 
-def _persistence(appendonly: str) -> Finding:
+async def _persistence(redis: Redis) -> Finding:
     """Say what a restart of the broker costs; it loses no run either way."""
+    # INFO is allowed where CONFIG is not.
+    enabled = cast("dict[str, object]", await redis.info("persistence")).get("aof_enabled")
+    appendonly = {0: "no", 1: "yes"}.get(cast("int", enabled), "unknown")
     hint = (
         "no run is lost when the broker restarts, but each waits until the scheduler has sent it"
         " again, and tenants' shares begin anew; set `appendonly yes`"
     )
     return Finding(f"appendonly {appendonly}", hint=hint if appendonly == "no" else None)
-
-
-async def _appendonly(redis: Redis) -> str:
-    try:
-        return str((await redis.config_get("appendonly")).get("appendonly", "unknown"))
-    except ResponseError:
-        return "unknown"  # hosted servers often forbid CONFIG

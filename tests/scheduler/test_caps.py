@@ -97,7 +97,7 @@ async def test_a_change_is_told_within_a_second(
     database, redis, told, platform, workspace, manager
 ):
     """The API's word is heeded at once."""
-    listening = connect(platform.redis_url, patience=None)
+    listening = connect(platform.settings.required_redis_url(), patience=None)
     task = asyncio.create_task(sync_caps_when_told(database, redis, listening))
     name = f"workspace:{workspace.id}"
     try:

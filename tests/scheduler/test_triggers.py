@@ -311,7 +311,7 @@ async def test_what_somebody_left_is_taken_up(platform, workspace, manager, acme
 
 async def test_a_change_is_in_force_soon(platform, manager, acme, database, redis):
     """The scheduler is told, and needs nobody to ask."""
-    listening = connect(platform.redis_url, patience=None)
+    listening = connect(platform.settings.required_redis_url(), patience=None)
     task = asyncio.create_task(reconcile_when_told(database, redis, listening))
     try:
         await make(acme)
