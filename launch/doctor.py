@@ -224,6 +224,8 @@ async def _broker(settings: Settings) -> AsyncIterator[Finding]:
         yield await _persistence(redis)
         yield await _broker_clock(redis)
         yield await _broker_guard(url)
+    except NoPermissionError:
+        return  # it was said what is not allowed; the rest cannot be known
     except TROUBLE as error:
         yield Finding("broker", f"cannot be reached ({type(error).__name__}); check REDIS_URL")
     finally:

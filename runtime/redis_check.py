@@ -62,6 +62,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 #: was renamed away.
 _FORBIDDEN = """
 local forbidden = {}
+if not redis.acl_check_cmd then return forbidden end -- older than Redis 7.0, and so too old
 for _, command in ipairs(cjson.decode(ARGV[1])) do
   local known, allowed = pcall(redis.acl_check_cmd, unpack(command))
   if not (known and allowed) then forbidden[#forbidden + 1] = command[1] end
@@ -73,7 +74,7 @@ return forbidden
 async def forbidden(redis: Redis) -> list[str]:
     """Return the commands that our user may not use on our keys and channels.
 
-    Raises what Redis clients raise if the server cannot be reached, or is older than 7.0.
+    Raises what Redis clients raise if the server cannot be reached.
     """
     asked = orjson.dumps([(name, *arguments) for name, arguments in COMMANDS.items()])
     try:

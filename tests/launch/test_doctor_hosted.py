@@ -85,6 +85,7 @@ async def test_what_a_login_may_not_is_named(platform, start_server, capsys):  #
         well, printed = await examined(_at(platform, server.as_user(user)))
         assert not well
         assert f"✗ broker login: may not {', '.join(missing)}: " in printed
+        assert "cannot be reached" not in printed
     well, printed = await examined(_at(platform, server.as_user("elsewhere")))
     assert "✗ broker login: may not BLPOP, EVALSHA, DEL, " in printed
     async with connect(server.as_user("poor")) as redis:
