@@ -97,7 +97,8 @@ def _first(ground: Ground, candidates: Iterator[_Candidate], wanted: str) -> Pro
 def _roots(ground: Ground, candidate: _Candidate) -> Iterator[Path]:
     """Yield where it lies; if it does not run there, a copy within the account's reach."""
     yield candidate.root
-    if ground.account.uid is not None and candidate.parts:
+    is_there = any((candidate.root / part).exists() for part in candidate.parts)
+    if ground.account.uid is not None and is_there:
         yield ground.reachable(candidate.root, candidate.parts)
 
 
