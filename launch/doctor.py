@@ -211,8 +211,7 @@ async def _broker(settings: Settings) -> AsyncIterator[Finding]:
     url = settings.required_redis_url()
     redis = connect(url)
     try:
-        version, fault = await server_version(redis) or ("broker of unknown version", None)
-        yield Finding(version, fault)
+        yield Finding(*await server_version(redis))
         missing = await forbidden(redis)
         yield Finding(
             "broker login", f"may not {', '.join(missing)}: {FORBIDDEN}" if missing else None

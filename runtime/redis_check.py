@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any, cast
 
 import orjson
@@ -30,7 +32,7 @@ EVICTING = (
 )
 
 #: What to do about commands that our user may not use.
-FORBIDDEN = "the queue does not work without; allow them on ~{vesicle}:* and &vesicle:*"
+FORBIDDEN = "the queue does not work without them; allow them on ~{vesicle}:* and &vesicle:*"
 
 #: The oldest versions that are tested.
 _OLDEST = {"Redis": (7, 2), "Valkey": (8, 0)}
@@ -84,29 +86,30 @@ async def forbidden(redis: Redis) -> list[str]:
     return [name.decode() for name in names]
 
 
-async def server_version(redis: Redis) -> tuple[str, str | None] | None:
-    """Return the name and version of the server, and what is wrong with it; None if it hides them.
+async def server_version(redis: Redis) -> tuple[str, str | None]:
+    """Return the name and version of the server, and what is wrong with it.
 
     Raises what Redis clients raise if the server cannot be reached.
     """
     try:
-        info = cast("dict[str, object]", await redis.info("server"))
+        return judge_version(cast("dict[str, object]", await redis.info("server")))
     except ResponseError:
-        return None
-    return judge_version(info)
+        return judge_version({})
 
 
-def judge_version(info: dict[str, object]) -> tuple[str, str | None]:
-    """Return what INFO calls the server, and what is wrong with it.
+def judge_version(info: Mapping[str, object]) -> tuple[str, str | None]:
+    """Return what INFO calls the server, and what is wrong with it; a hidden version is trusted.
 
     Valkey calls itself Redis 7.2 too, for the sake of old clients.
     """
     name = "Valkey" if "valkey_version" in info else "Redis"
     version = str(info.get("valkey_version") or info.get("redis_version"))
-    parts = tuple(int(part) for part in version.split(".")[:2])
+    parts = re.match(r"(\d+)\.(\d+)", version)
+    if parts is None:
+        return f"{name} of unknown version", None
     oldest = _OLDEST[name]
     needed = f"too old: at least {name} {'.'.join(map(str, oldest))} is needed"
-    return f"{name} {version}", None if parts >= oldest else needed
+    return f"{name} {version}", None if tuple(map(int, parts.groups())) >= oldest else needed
 
 
 async def eviction_policy(redis: Redis) -> str | None:
@@ -135,13 +138,13 @@ def keeps_all(policy: str | None) -> bool:
 async def warn_if_unfit(redis: Redis) -> None:
     """Write to the log what will not work with this server; that it is away is no news here."""
     try:
-        version = await server_version(redis)
+        server, fault = await server_version(redis)
         policy = await eviction_policy(redis)
         missing = await forbidden(redis)
     except (RedisError, OSError):
         return
-    if version is not None and version[1] is not None:
-        log.warning("redis.too_old", server=version[0], because=version[1])
+    if fault is not None:
+        log.warning("redis.too_old", server=server, because=fault)
     if not keeps_all(policy):
         log.warning("redis.evicts", policy=policy, because=EVICTING)
     if missing:

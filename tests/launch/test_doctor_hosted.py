@@ -23,6 +23,8 @@ _SCRIPTS = Path(redis_check.__file__).parent / "lanes" / "scripts"
     [
         ({"redis_version": "7.2.4"}, None),
         ({"redis_version": "8.0.0"}, None),
+        ({"redis_version": "7.10.0-rc1"}, None),
+        ({}, None),
         ({"redis_version": "7.0.15"}, "too old: at least Redis 7.2 is needed"),
         ({"redis_version": "7.2.4", "valkey_version": "8.0.1"}, None),
         (
