@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import cast
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.rows import dict_row
 from pydantic import SecretStr
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError
 from rich.console import Console
 from sqlalchemy import Connection, create_engine, text
 from sqlmodel import SQLModel
@@ -25,13 +26,18 @@ from runtime.db import refuse_privileged, role_url
 from runtime.errors import ConfigurationError, VesicleError
 from runtime.keys import RootKey, load_root_key
 from runtime.lanes.client import TROUBLE, connect
-from runtime.redis_check import EVICTING, eviction_policy, keeps_all
+from runtime.redis_check import (
+    EVICTING,
+    FORBIDDEN,
+    eviction_policy,
+    forbidden,
+    keeps_all,
+    server_version,
+)
 from runtime.settings import ROLES, Settings
 
 __all__ = ["examine"]
 
-#: Oldest server versions that have what the scripts use.
-_OLDEST_REDIS, _OLDEST_VALKEY = (7, 2), (8, 0)
 _OLDEST_POSTGRES = 15
 
 #: Seconds by which clocks may differ. Ids and stamps are made by one clock and read by another.
@@ -202,44 +208,47 @@ def _clock(whose: str, asked: datetime, told: datetime, heard: datetime) -> Find
 
 
 async def _broker(settings: Settings) -> AsyncIterator[Finding]:
-    redis = connect(settings.required_redis_url())
+    url = settings.required_redis_url()
+    redis = connect(url)
     try:
-        info = cast("dict[str, str]", await redis.info("server"))
-        yield _version(info)
+        yield Finding(*await server_version(redis))
+        missing = await forbidden(redis)
+        yield Finding(
+            "broker login", f"may not {', '.join(missing)}: {FORBIDDEN}" if missing else None
+        )
         policy = await eviction_policy(redis)
         yield Finding(
             f"maxmemory-policy {policy or 'unknown'}", None if keeps_all(policy) else EVICTING
         )
-        yield _persistence(await _config(redis, "appendonly"))
+        yield await _persistence(redis)
         yield await _broker_clock(redis)
-        guarded = await _config(redis, "requirepass")
-        yield Finding("broker password", None if guarded else "none is set: set requirepass")
+        yield await _broker_guard(url)
+    except NoPermissionError:
+        return  # it was said what is not allowed; the rest cannot be known
     except TROUBLE as error:
         yield Finding("broker", f"cannot be reached ({type(error).__name__}); check REDIS_URL")
     finally:
         await redis.aclose()
 
 
-def _version(info: dict[str, str]) -> Finding:
-    name = "Valkey" if "valkey_version" in info else "Redis"
-    version = str(info.get("valkey_version") or info.get("redis_version"))
-    oldest = _OLDEST_VALKEY if name == "Valkey" else _OLDEST_REDIS
-    parts = tuple(int(part) for part in version.split(".")[:2])
-    needed = f"at least {'.'.join(map(str, oldest))} is needed"
-    return Finding(f"{name} {version}", None if parts >= oldest else needed)
+async def _broker_guard(url: str) -> Finding:
+    """Knock without a login: what CONFIG says of one password tells nothing about users."""
+    parts = urlsplit(url)
+    async with connect(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()) as stranger:
+        try:
+            await stranger.ping()
+        except (AuthenticationError, NoPermissionError):
+            return Finding("broker password")
+    return Finding("broker password", "none is set: set requirepass")
 
 
-def _persistence(appendonly: str) -> Finding:
+async def _persistence(redis: Redis) -> Finding:
     """Say what a restart of the broker costs; it loses no run either way."""
+    # INFO is allowed where CONFIG is not.
+    enabled = cast("dict[str, object]", await redis.info("persistence")).get("aof_enabled")
+    appendonly = {0: "no", 1: "yes"}.get(cast("int", enabled), "unknown")
     hint = (
         "no run is lost when the broker restarts, but each waits until the scheduler has sent it"
         " again, and tenants' shares begin anew; set `appendonly yes`"
     )
     return Finding(f"appendonly {appendonly}", hint=hint if appendonly == "no" else None)
-
-
-async def _config(redis: Redis, name: str) -> str:
-    try:
-        return str((await redis.config_get(name)).get(name, ""))
-    except RedisError:
-        return "unknown"  # hosted servers often forbid CONFIG

@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("REDIS_URL", "VESICLE_REDIS_URL")
     )
+    #: The program that is started without REDIS_URL, such as the redis-server of some version, and
+    #: that the tests run on; by default the Valkey that is installed.
+    redis_server: Path | None = None
     #: RabbitMQ to carry messages instead of lanes, `amqp://…`; Redis is needed all the same.
     rabbitmq_url: SecretStr | None = None
     #: A role's own URL; wins over the one that is derived from DATABASE_URL and the root key.

@@ -18,7 +18,7 @@ from runtime.keys import load_root_key
 from runtime.lanes.client import connect
 from runtime.memory import settle
 from runtime.rabbitmq import open_carrier
-from runtime.redis_check import warn_if_evicting
+from runtime.redis_check import warn_if_unfit
 from runtime.settings import Settings
 from runtime.stamps import MessageStamps
 from scheduler.alerts import watch_connections, watch_dead_letters, watch_limits
@@ -110,7 +110,7 @@ async def run_scheduler(settings: Settings) -> None:
                 pages={"/metrics/tenants": watch.top_tenants},
             )
         )
-        await warn_if_evicting(redis)
+        await warn_if_unfit(redis)
         settle()
         for seconds, duty in (
             (2.0, again.relay),

@@ -2,6 +2,8 @@
 
 One database serves the session; each test that wants one gets a workspace of its own in it, so
 tests do not see each other for the same reason that customers do not.
+
+VESICLE_REDIS_SERVER names another server to run all of it on, such as a redis-server of 7.2.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from runtime.settings import Settings
 from runtime.tenants.tokens import mint
 from runtime.tenants.workspaces import ensure_workspace
 from tests.functions import FUNCTIONS
+from tests.redis_login import confined
 from workers.boot import assemble
 from workers.consumer import LoopConsumer
 
@@ -52,6 +55,7 @@ class Platform:
     settings: Settings
     admin_url: str = field(repr=False)
     owner_url: str = field(repr=False)
+    #: The administrator's; what is tested has the URL of the settings, with less rights.
     redis_url: str = field(repr=False)
     root: RootKey
     vault: Vault
@@ -85,7 +89,7 @@ def platform():
         settings = Settings(
             home=above / "home",
             database_url=SecretStr(servers.owner_url),
-            redis_url=SecretStr(servers.redis_url),
+            redis_url=SecretStr(confined(servers.redis_url)),
             root_key=SecretStr(_key(1)),
             master_keys=SecretStr(f"test:{_key(2)}"),
             lease=2.0,

@@ -30,7 +30,7 @@ from runtime.keys import RootKey
 from runtime.lanes.client import connect
 from runtime.news import Watched
 from runtime.rabbitmq import open_carrier
-from runtime.redis_check import warn_if_evicting
+from runtime.redis_check import warn_if_unfit
 from runtime.run_records import RunRecords
 from runtime.runs.holder import Holder
 from runtime.sandbox.pool import Sandbox
@@ -121,7 +121,7 @@ class WorkerProcess:
                     token=settings.metrics_token,
                 )
             )
-            await warn_if_evicting(redis)
+            await warn_if_unfit(redis)
             for work in (
                 holder.keep(),
                 changes.listen(),

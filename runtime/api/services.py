@@ -31,7 +31,7 @@ from runtime.proxy.connections import Connections
 from runtime.proxy.passing import Proxy
 from runtime.proxy.records import Records
 from runtime.rabbitmq import open_carrier
-from runtime.redis_check import warn_if_evicting
+from runtime.redis_check import warn_if_unfit
 from runtime.settings import Settings
 from runtime.stamps import MessageStamps
 from runtime.submission import Submission
@@ -119,7 +119,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 token=settings.metrics_token,
             )
         )
-        await warn_if_evicting(redis)
+        await warn_if_unfit(redis)
         await stack.enter_async_context(hub.open(listening))
         yield Services(
             settings=settings,

@@ -13,6 +13,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from runtime.errors import AlreadyExistsError, NotFoundError
+from runtime.pages import page
 from runtime.tenancy import Scope
 
 __all__ = [
@@ -98,27 +99,17 @@ async def list_caps(
         "tenant_id": "c.tenant_id = %(tenant_id)s",
         "subject_id": "c.subject_id = %(subject_id)s",
         "after": "c.id > %(after)s",
-    }
-    values: dict[str, Any] = {name: getattr(wanted, name) for name in tests}
-    conditions = ["c.workspace_id = %(workspace)s"]
-    if scope.tenant_id is not None:
-        values["tenant_id"] = None
-        conditions.append(
+        "workspace": "c.workspace_id = %(workspace)s",
+        "tenant": (
             "(c.tenant_id = %(tenant)s OR (c.tenant_id IS NULL AND NOT (c.scope = 'tenant' AND"
             " EXISTS (SELECT FROM caps AS o WHERE o.workspace_id = c.workspace_id"
             " AND (o.state, o.scope, o.tenant_id) = (c.state, c.scope, %(tenant)s)))))"
-        )
-    conditions += [test for name, test in tests.items() if values[name] is not None]
-    cursor = await connection.execute(
-        f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY c.id LIMIT %(limit)s",
-        {
-            **values,
-            "workspace": scope.workspace_id,
-            "tenant": scope.tenant_id,
-            "limit": wanted.limit + 1,
-        },
-    )
-    return await cursor.fetchall()
+        ),
+    }
+    values = {**asdict(wanted), "workspace": scope.workspace_id, "tenant": scope.tenant_id}
+    if scope.tenant_id is not None:
+        values["tenant_id"] = None
+    return await page(connection, _SELECT, tests, values, by="c.id", limit=wanted.limit)
 
 
 async def insert_cap(

@@ -21,6 +21,7 @@ from runtime.errors import (
     RevisionConflictError,
 )
 from runtime.outbox import connections_told
+from runtime.pages import page
 from runtime.tenancy import Owner, Scope
 
 __all__ = [
@@ -138,8 +139,8 @@ async def list_connections(
     `wanted` holds tenant_id, integration_id, integration_key, connector_key, external_app,
     connected, search, archived and after; what is None does not narrow.
     """
-    conditions = ["c.workspace_id = %(workspace)s"]
     tests = {
+        "workspace": "c.workspace_id = %(workspace)s",
         "tenant_id": "c.tenant_id = %(tenant_id)s",
         "integration_id": "c.integration_id = %(integration_id)s",
         "integration_key": "e.key = %(integration_key)s",
@@ -153,16 +154,11 @@ async def list_connections(
         "search": "position(lower(%(search)s) IN lower(c.name)) > 0",
         "after": "c.id > %(after)s",
     }
-    values = {**wanted, "workspace": scope.workspace_id, "limit": wanted["limit"] + 1}
-    values["tenant_id"] = scope.tenant_id or wanted.get("tenant_id")
-    conditions += [test for name, test in tests.items() if values.get(name) is not None]
     if not wanted.get("archived"):
-        conditions.append("c.archived_at IS NULL")
-    cursor = await database.execute(
-        f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY c.id LIMIT %(limit)s",
-        values,
-    )
-    return await cursor.fetchall()
+        tests["workspace"] += " AND c.archived_at IS NULL"
+    values = {**wanted, "workspace": scope.workspace_id}
+    values["tenant_id"] = scope.tenant_id or wanted.get("tenant_id")
+    return await page(database, _SELECT, tests, values, by="c.id", limit=wanted["limit"])
 
 
 async def patch_connection(

@@ -7,7 +7,7 @@ know it for another moment, and slices of another length in its windows would be
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from operator import itemgetter
 from typing import Any
@@ -21,6 +21,7 @@ from psycopg.rows import DictRow
 from runtime.credits.limits import LimitRule, LimitScope, WhenReached
 from runtime.credits.recount import SAME_PLACE, recount
 from runtime.errors import AlreadyExistsError, NotFoundError
+from runtime.pages import page
 from runtime.tenancy import Scope
 
 __all__ = [
@@ -122,29 +123,18 @@ async def list_limits(
         "scope": "l.scope = %(scope)s",
         "tenant_id": "l.tenant_id = %(tenant_id)s",
         "after": "l.id > %(after)s",
-    }
-    values: dict[str, Any] = {name: getattr(wanted, name) for name in tests}
-    if scope.tenant_id is not None:
-        values["tenant_id"] = None
-    conditions = ["l.workspace_id = %(workspace)s"]
-    conditions += [test for name, test in tests.items() if values[name] is not None]
-    if not wanted.include_archived:
-        conditions.append("l.archived_at IS NULL")
-    if scope.tenant_id is not None:
-        conditions.append(
+        "workspace": "l.workspace_id = %(workspace)s",
+        "tenant": (
             f"(l.tenant_id = %(tenant)s OR (l.tenant_id IS NULL AND NOT EXISTS (SELECT FROM limits"
             f" AS o WHERE {SAME_PLACE} AND o.tenant_id = %(tenant)s)))"
-        )
-    cursor = await connection.execute(
-        f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY l.id LIMIT %(limit)s",
-        {
-            **values,
-            "workspace": scope.workspace_id,
-            "tenant": scope.tenant_id,
-            "limit": wanted.limit + 1,
-        },
-    )
-    return await cursor.fetchall()
+        ),
+    }
+    if not wanted.include_archived:
+        tests["workspace"] += " AND l.archived_at IS NULL"
+    values = {**asdict(wanted), "workspace": scope.workspace_id, "tenant": scope.tenant_id}
+    if scope.tenant_id is not None:
+        values["tenant_id"] = None
+    return await page(connection, _SELECT, tests, values, by="l.id", limit=wanted.limit)
 
 
 async def insert_limit(

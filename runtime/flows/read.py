@@ -15,7 +15,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from runtime.moments import uuid_floor
+from runtime.pages import newest_tests, newest_values, page, tests_of
 
 __all__ = [
     "LISTED",
@@ -97,9 +97,9 @@ integration_id IN (
     SELECT i.id FROM elements AS i
     JOIN elements AS c ON c.kind = 'connector' AND c.key = i.spec->>'connectorKey'
     WHERE i.kind = 'integration' AND i.workspace_id = %(workspace)s AND (
-        coalesce(c.spec->>'externalApp', c.key) = %(app)s OR EXISTS (SELECT FROM elements AS a
-            WHERE a.kind = 'external-app' AND a.id::text = %(app)s
-            AND a.key = coalesce(c.spec->>'externalApp', c.key))))
+        coalesce(c.spec->>'externalApp', c.key) = %(external_app)s
+        OR EXISTS (SELECT FROM elements AS a WHERE a.kind = 'external-app'
+            AND a.id::text = %(external_app)s AND a.key = coalesce(c.spec->>'externalApp', c.key))))
 """
 
 
@@ -143,23 +143,23 @@ async def list_flow_runs(
 
     `before` is the id after which a page goes on.
     """
-    return await _runs(connection, _LISTED_RUN, workspace_id, wanted, before, limit + 1)
+    return await _runs(connection, _LISTED_RUN, workspace_id, wanted, before, limit)
 
 
 async def whole_flow_runs(
     connection: AsyncConnection[DictRow], workspace_id: UUID, wanted: RunFilter, *, limit: int
 ) -> list[DictRow]:
     """Return the newest flow runs that fit, with all that a new run of the same kind needs."""
-    return await _runs(connection, _WHOLE_RUN, workspace_id, wanted, None, limit)
+    found = await _runs(connection, _WHOLE_RUN, workspace_id, wanted, None, limit)
+    return found[:limit]
 
 
 async def count_flow_runs(
     connection: AsyncConnection[DictRow], workspace_id: UUID, wanted: RunFilter
 ) -> int:
     """Return how many flow runs fit."""
-    found = await _runs(
-        connection, "id, count(*) OVER () AS fitting", workspace_id, wanted, None, 1
-    )
+    counted = "id, count(*) OVER () AS fitting"
+    found = await _runs(connection, counted, workspace_id, wanted, None, 1)
     return int(found[0]["fitting"]) if found else 0
 
 
@@ -171,28 +171,15 @@ async def _runs(
     before: UUID | None,
     limit: int,
 ) -> list[DictRow]:
-    conditions = ["workspace_id = %(workspace)s", "kind = 'flow'"]
-    values: dict[str, Any] = {"workspace": workspace_id, "limit": limit, **wanted.columns}
-    conditions += [f"{column} = %({column})s" for column in wanted.columns]
-    if wanted.external_app is not None:
-        conditions.append(_OF_APP)
-        values["app"] = wanted.external_app
-    # By their ids, which tell their moments: the table's parts are told apart by these.
-    bounds = {
-        "since": ("id >= %(since)s", wanted.since and uuid_floor(wanted.since)),
-        "until": ("id < %(until)s", wanted.until and uuid_floor(wanted.until)),
-        "before": ("id < %(before)s", before),
+    tests = {**tests_of(wanted.columns, "r"), **newest_tests("r"), "external_app": _OF_APP}
+    tests["workspace"] += " AND r.kind = 'flow'"
+    values = {
+        **wanted.columns,
+        **newest_values(workspace_id, before, (wanted.since, wanted.until)),
+        "external_app": wanted.external_app,
     }
-    for name, (condition, bound) in bounds.items():
-        if bound is not None:
-            conditions.append(condition)
-            values[name] = bound
-    cursor = await connection.execute(
-        f"SELECT {columns} FROM runs WHERE {' AND '.join(conditions)}"  # noqa: S608 - column names are ours
-        " ORDER BY id DESC LIMIT %(limit)s",
-        values,
-    )
-    return await cursor.fetchall()
+    select = f"SELECT {columns} FROM runs AS r"  # noqa: S608 - column names are ours
+    return await page(connection, select, tests, values, by="r.id DESC", limit=limit)
 
 
 async def node_counts(

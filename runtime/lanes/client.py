@@ -1,7 +1,8 @@
 """Ask a queue: over asyncio with `Lanes`, from threads with `BlockingLanes`.
 
 Both send an operation in one round trip. Neither lets the Redis client repeat it blindly: after a
-lost answer only operations that do no harm twice are asked again, once.
+lost answer only operations that do no harm twice are asked again, once. After a fail-over both
+leave the server that is no longer the primary.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, NoScriptError, RedisError
+from redis.exceptions import BusyLoadingError, NoScriptError, ReadOnlyError, RedisError
 from redis.retry import Retry
 
 from runtime.lanes.control import recount
@@ -72,6 +73,34 @@ class _Cancellable:
             self.socket_timeout = patience
 
 
+class _LeavesReplica:
+    """Makes a Redis connection end when it finds itself at a replica, which takes no writes.
+
+    It was the primary when we connected. The address leads to the new primary since the fail-over,
+    but only whoever connects anew gets there; the old connection would stay open for ever.
+    """
+
+    async def read_response(self, *arguments: Any, **options: Any) -> Any:
+        """Read an answer."""
+        try:
+            return await cast("Any", super()).read_response(*arguments, **options)
+        except ReadOnlyError:
+            await cast("Any", self).disconnect(nowait=True)
+            raise
+
+
+class _BlockingLeavesReplica:
+    """The same for threads."""
+
+    def read_response(self, *arguments: Any, **options: Any) -> Any:
+        """Read an answer."""
+        try:
+            return cast("Any", super()).read_response(*arguments, **options)
+        except ReadOnlyError:
+            cast("Any", self).disconnect()
+            raise
+
+
 def connect(url: str, *, patience: float | None = _ANSWER_TIME) -> redis.asyncio.Redis:
     """Return a client for asyncio that fails after `patience` seconds and repeats nothing.
 
@@ -84,18 +113,22 @@ def connect(url: str, *, patience: float | None = _ANSWER_TIME) -> redis.asyncio
         retry=AsyncRetry(NoBackoff(), 0),
     )
     kind = pool.connection_class  # by the URL: TCP, TLS or a socket file
-    pool.connection_class = type(f"Cancellable{kind.__name__}", (_Cancellable, kind), {})
+    bases = (_Cancellable, _LeavesReplica, kind)
+    pool.connection_class = type(f"Careful{kind.__name__}", bases, {})
     return redis.asyncio.Redis.from_pool(pool)
 
 
 def connect_blocking(url: str, *, patience: float = _ANSWER_TIME) -> redis.Redis:
     """Return a client for threads that fails after `patience` seconds and repeats nothing."""
-    return redis.Redis.from_url(
+    pool: Any = redis.ConnectionPool.from_url(
         url,
         socket_timeout=patience,
         socket_connect_timeout=_ANSWER_TIME,
         retry=Retry(NoBackoff(), 0),
     )
+    kind = pool.connection_class
+    pool.connection_class = type(f"Careful{kind.__name__}", (_BlockingLeavesReplica, kind), {})
+    return redis.Redis.from_pool(pool)
 
 
 class Lanes:
@@ -113,6 +146,8 @@ class Lanes:
         Raises one of TROUBLE.
         """
         try:
+            reply = await self._ask(operation)
+        except ReadOnlyError:  # nothing was done, and the next connection may find the primary
             reply = await self._ask(operation)
         except CUT_OFF as error:
             if not operation.repeatable or isinstance(error, BusyLoadingError):
@@ -172,6 +207,8 @@ class BlockingLanes:
         Raises one of TROUBLE.
         """
         try:
+            reply = self._ask(operation)
+        except ReadOnlyError:  # nothing was done, and the next connection may find the primary
             reply = self._ask(operation)
         except CUT_OFF as error:
             if not operation.repeatable or isinstance(error, BusyLoadingError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from psycopg.rows import DictRow
 
 from runtime import jsontext
 from runtime.errors import AlreadyExistsError, BadRequestError, NotFoundError
+from runtime.pages import page
 from runtime.tenants.claims import is_key
 
 __all__ = [
@@ -33,7 +34,6 @@ FROM tenants AS t LEFT JOIN limits AS l
     ON l.workspace_id = t.workspace_id AND l.tenant_id = t.id AND l.resource = 'ai-credits'
     AND l.scope = 'tenant' AND l.subject_id IS NULL AND l.window_seconds = 2592000
     AND l.archived_at IS NULL
-WHERE t.workspace_id = %(workspace)s
 """
 
 #: Columns that `update_tenant` may set, and how each is written.
@@ -86,8 +86,8 @@ async def find_tenant(
     """
     conditions, values = _conditions(selector)
     cursor = await connection.execute(
-        f"{_SELECT} {''.join(f'AND {each} ' for each in conditions)}"
-        f"ORDER BY t.id = %(as_id)s DESC LIMIT 1{' FOR NO KEY UPDATE OF t' if lock else ''}",
+        f"{_SELECT} WHERE {' AND '.join(conditions)}"
+        f" ORDER BY t.id = %(as_id)s DESC LIMIT 1{' FOR NO KEY UPDATE OF t' if lock else ''}",
         {"workspace": workspace_id, "as_id": None, **values},
     )
     row = await cursor.fetchone()
@@ -97,7 +97,7 @@ async def find_tenant(
 
 
 def _conditions(selector: TenantSelector) -> tuple[list[str], dict[str, Any]]:
-    conditions: list[str] = []
+    conditions = ["t.workspace_id = %(workspace)s"]
     values: dict[str, Any] = {}
     texts = (selector.id_or_key, selector.id, selector.key)
     if not any(texts):
@@ -131,21 +131,19 @@ async def list_tenants(
 ) -> list[DictRow]:
     """Return tenants by id, one more than the limit if there are more."""
     tests = {
-        "search": "AND (position(lower(%(search)s) IN lower(t.name)) > 0"
-        " OR position(lower(%(search)s) IN lower(t.key)) > 0)",
-        "is_test": "AND t.is_test = %(is_test)s",
-        "is_active": "AND (t.archived_at IS NULL) = %(is_active)s",
-        "after": "AND t.id > %(after)s",
+        "workspace": "t.workspace_id = %(workspace)s",
+        "search": (
+            "(position(lower(%(search)s) IN lower(t.name)) > 0"
+            " OR position(lower(%(search)s) IN lower(t.key)) > 0)"
+        ),
+        "is_test": "t.is_test = %(is_test)s",
+        "is_active": "(t.archived_at IS NULL) = %(is_active)s",
+        "after": "t.id > %(after)s",
     }
-    values = {name: getattr(wanted, name) for name in tests}
-    conditions = [test for name, test in tests.items() if values[name] is not None]
     if wanted.is_active is None and not wanted.include_archived:
-        conditions.append("AND t.archived_at IS NULL")
-    cursor = await connection.execute(
-        f"{_SELECT} {' '.join(conditions)} ORDER BY t.id LIMIT %(limit)s",
-        {**values, "workspace": workspace_id, "limit": wanted.limit + 1},
-    )
-    return await cursor.fetchall()
+        tests["workspace"] += " AND t.archived_at IS NULL"
+    values = {**asdict(wanted), "workspace": workspace_id}
+    return await page(connection, _SELECT, tests, values, by="t.id", limit=wanted.limit)
 
 
 async def insert_tenant(

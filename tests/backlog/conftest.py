@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from runtime.api.app import create_app
 from runtime.functions.registry import Functions
 from tests.functions import FUNCTIONS
+from tests.redis_login import in_database
 from workers.boot import assemble
 from workers.consumer import LoopConsumer
 
@@ -18,8 +19,9 @@ from workers.consumer import LoopConsumer
 @pytest.fixture(scope="session")
 def platform(platform):
     """The session's servers, with a Redis database of its own."""
-    redis_url = platform.redis_url.rpartition("/")[0] + "/2"
-    settings = platform.settings.model_copy(update={"redis_url": SecretStr(redis_url)})
+    ours = in_database(platform.settings.required_redis_url(), 2)
+    settings = platform.settings.model_copy(update={"redis_url": SecretStr(ours)})
+    redis_url = in_database(platform.redis_url, 2)
     return dataclasses.replace(platform, settings=settings, redis_url=redis_url)
 
 

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from launch.processes import ROOT
 from runtime.api.app import create_app
 from runtime.db import role_url
+from tests.redis_login import in_database
 from tests.samples import install_functions
 from tests.waiting import eventually
 
@@ -23,8 +24,9 @@ from tests.waiting import eventually
 @pytest.fixture(scope="session")
 def platform(platform):
     """The session's servers, with a Redis database of its own."""
-    redis_url = platform.redis_url.rpartition("/")[0] + "/1"
-    settings = platform.settings.model_copy(update={"redis_url": SecretStr(redis_url)})
+    ours = in_database(platform.settings.required_redis_url(), 1)
+    settings = platform.settings.model_copy(update={"redis_url": SecretStr(ours)})
+    redis_url = in_database(platform.redis_url, 1)
     return dataclasses.replace(platform, settings=settings, redis_url=redis_url)
 
 
@@ -69,7 +71,7 @@ class Processes:
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": self._functions,
-            "REDIS_URL": self._platform.redis_url,
+            "REDIS_URL": settings.required_redis_url(),
             "VESICLE_HOME": str(settings.home),
             "VESICLE_ROOT_KEY": settings.root_key.get_secret_value(),
             "VESICLE_MASTER_KEYS": settings.master_keys.get_secret_value(),

@@ -1,4 +1,4 @@
-"""A server that is full refuses for a while; nothing is lost and all goes on."""
+"""A server that is full, or misses its replicas, refuses; nothing is lost and all goes on."""
 
 from __future__ import annotations
 
@@ -22,21 +22,24 @@ async def at_work(processes, free_port):
 
 
 @asynccontextmanager
-async def _full(platform):
+async def _refusing(platform, option):
     """Redis takes nothing more, for as long as the block lasts."""
     async with connect(platform.redis_url) as redis:
-        before = (await redis.config_get("maxmemory"))["maxmemory"]
-        await redis.config_set("maxmemory", 1)
+        before = (await redis.config_get(option))[option]
+        await redis.config_set(option, 1)
         try:
             yield
         finally:
-            await redis.config_set("maxmemory", before)
+            await redis.config_set(option, before)
 
 
-async def test_a_full_redis_keeps_no_run_from_being_accepted(platform, workspace, acme, at_work):
+@pytest.mark.parametrize("option", ["maxmemory", "min-replicas-to-write"])
+async def test_a_redis_that_refuses_keeps_no_run_from_being_accepted(
+    platform, workspace, acme, at_work, option
+):
     """While Redis refuses what is new, runs are accepted at once; then they run, once each."""
     await add_function(platform, workspace.id, "echo")
-    async with _full(platform):
+    async with _refusing(platform, option):
         began = monotonic()
         ids = [await _accepted(acme, number) for number in range(5)]
         assert monotonic() - began < 5

@@ -124,9 +124,9 @@ def test_spare_room_is_for_who_holds_little(lanes, client):
     assert lanes.run(exchange("worker", 0, spare=5)).messages == []
 
 
-async def test_spare_room_is_woken_for(async_lanes):
+async def test_spare_room_is_woken_for(async_lanes, client):
     """Who has nothing but spare room is woken by a tenant that holds little, not by a flood."""
-    await async_lanes._client.flushall()
+    client.flushall()
     flood = [QueuedMessage(f"a{n}", "shop", "acme", b"{}") for n in range(100)]
     await async_lanes.run(enqueue(flood))
     await async_lanes.run(exchange("worker", 20, spare=5))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+from runtime.lanes.client import BlockingLanes
 from runtime.lanes.messages import QueuedMessage, acked
 from runtime.lanes.operations import beat, depth, enqueue, exchange
 
@@ -85,9 +86,9 @@ def test_flushed_server(lanes, client):
     assert fetch(lanes) == ["a", "b"]
 
 
-def test_flushed_queue(lanes, client, redis_url):
+def test_flushed_queue(client, queue):
     """Flushing a queue empties it and leaves the others alone."""
-    other = type(lanes)(client, f"{lanes.queue}-other")
+    lanes, other = BlockingLanes(client, queue), BlockingLanes(client, f"{queue}-other")
     for one in (lanes, other):
         one.run(enqueue([message("a")]))
     lanes.flush()

@@ -12,13 +12,13 @@ from rich.console import Console
 from launch import doctor
 from runtime.clock import now
 from runtime.lanes.client import connect
-from runtime.redis_check import warn_if_evicting
+from runtime.redis_check import warn_if_unfit
 
 
-async def _examined(platform):
+async def examined(settings):
     """Return whether all is well, and what was printed."""
     paper = io.StringIO()
-    well = await doctor.examine(platform.settings, Console(file=paper, width=500))
+    well = await doctor.examine(settings, Console(file=paper, width=500))
     return well, paper.getvalue()
 
 
@@ -39,7 +39,7 @@ async def configured(platform, **options):
 
 async def test_a_sound_instance_is_well(platform):
     """What `vesicle up` starts passes, clocks and connections included."""
-    well, printed = await _examined(platform)
+    well, printed = await examined(platform.settings)
     assert well, printed
     assert "✓ maxmemory-policy noeviction" in printed
     assert "✓ clock of PostgreSQL" in printed
@@ -52,7 +52,7 @@ async def test_a_sound_instance_is_well(platform):
 async def test_an_evicting_policy_is_refused(platform, policy, maxmemory):
     """Any policy but noeviction is wrong, whether or not a limit is set today."""
     async with configured(platform, maxmemory_policy=policy, maxmemory=maxmemory):
-        well, printed = await _examined(platform)
+        well, printed = await examined(platform.settings)
     assert not well
     assert f"✗ maxmemory-policy {policy}" in printed
     assert "set `maxmemory-policy noeviction`" in printed
@@ -61,15 +61,15 @@ async def test_an_evicting_policy_is_refused(platform, policy, maxmemory):
 async def test_a_start_with_an_evicting_policy_warns(platform, capsys):
     """A process that starts says once that the server may throw messages away, else nothing."""
     async with configured(platform, maxmemory_policy="allkeys-lfu") as redis:
-        await warn_if_evicting(redis)
+        await warn_if_unfit(redis)
         warned = capsys.readouterr().out
         await redis.config_set("maxmemory-policy", "noeviction")
-        await warn_if_evicting(redis)
+        await warn_if_unfit(redis)
         assert capsys.readouterr().out == ""
     assert warned.count("redis.evicts") == 1
     assert "allkeys-lfu" in warned
     async with connect("redis://127.0.0.1:1/0") as nowhere:
-        await warn_if_evicting(nowhere)
+        await warn_if_unfit(nowhere)
     assert capsys.readouterr().out == ""
 
 
@@ -77,7 +77,7 @@ async def test_a_start_with_an_evicting_policy_warns(platform, capsys):
 async def test_a_clock_that_is_off_is_hinted_at(platform, monkeypatch, seconds):
     """Clocks a minute apart, either way, are named with the difference; the doctor still passes."""
     monkeypatch.setattr(doctor, "now", lambda: now() + timedelta(seconds=seconds))
-    well, printed = await _examined(platform)
+    well, printed = await examined(platform.settings)
     assert well, printed
     for whose in ("PostgreSQL", "the broker"):
         assert f"! clock of {whose}: differs from this machine's by 60 s" in printed
@@ -86,24 +86,9 @@ async def test_a_clock_that_is_off_is_hinted_at(platform, monkeypatch, seconds):
 async def test_a_broker_without_a_file_is_hinted_at(platform):
     """Without appendonly a restart costs time and no runs, so it is a hint."""
     async with configured(platform, appendonly="no"):
-        well, printed = await _examined(platform)
+        well, printed = await examined(platform.settings)
     assert well, printed
     assert "! appendonly no: no run is lost" in printed
-
-
-@pytest.mark.parametrize(
-    ("info", "fault"),
-    [
-        ({"redis_version": "7.2.4"}, None),
-        ({"redis_version": "8.0.0"}, None),
-        ({"redis_version": "7.0.15"}, "at least 7.2 is needed"),
-        ({"redis_version": "7.2.4", "valkey_version": "8.0.1"}, None),
-        ({"redis_version": "7.2.4", "valkey_version": "7.2.9"}, "at least 8.0 is needed"),
-    ],
-)
-def test_old_servers_are_refused(info, fault):
-    """Redis counts from 7.2 and Valkey, which calls itself Redis 7.2 too, from 8.0."""
-    assert doctor._version(info).fault == fault
 
 
 @pytest.mark.parametrize(("most", "hinted"), [(83, False), (82, True)])

@@ -11,8 +11,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import redis
 
 from launch.embedded import Embedded, binaries, ground
+from runtime.errors import ConfigurationError
+from runtime.settings import Settings
 
 IS_ROOT = os.geteuid() == 0
 #: An ordinary user can only be themselves; root can also try what happens to others.
@@ -90,3 +93,22 @@ def test_wheels_below_a_closed_directory_work(tmp_path, make_home, monkeypatch):
     finally:
         embedded.down()
     assert mode(closed) == 0o700
+
+
+def test_another_server_may_be_named(tmp_path, make_home, monkeypatch):
+    """VESICLE_REDIS_SERVER is the program that runs, wherever it lies; none stands in for it."""
+    home = make_home()
+    here = ground.Ground.prepare(ground.make_home(home), durable=False)
+    given = binaries.valkey(here).path
+    named = tmp_path / "another-server"
+    shutil.copy(given, named)
+    monkeypatch.setattr(binaries, "settings", lambda: Settings(redis_server=named))
+    embedded = Embedded(home, durable=False)
+    try:
+        with redis.Redis.from_url(embedded.up().redis_url) as client:
+            assert Path(client.info("server")["executable"]).name == named.name
+    finally:
+        embedded.down()
+    monkeypatch.setattr(binaries, "settings", lambda: Settings(redis_server=tmp_path / "none"))
+    with pytest.raises(ConfigurationError, match=r"/none, which VESICLE_REDIS_SERVER names"):
+        Embedded(home, durable=False).up()

@@ -25,6 +25,6 @@ async def database(platform):
 @pytest.fixture
 async def redis(platform):
     """A client as the scheduler has one."""
-    client = connect(platform.redis_url)
+    client = connect(platform.settings.required_redis_url())
     yield client
     await client.aclose()

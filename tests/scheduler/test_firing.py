@@ -437,7 +437,7 @@ async def test_a_scheduler_sleeps_until_a_tick_and_is_woken_for_an_earlier_one(
 
     monkeypatch.setattr(Firing, "_wait", counted)
     monkeypatch.setattr("scheduler.firing._LOOK", 3600.0)
-    listening = connect(platform.redis_url, patience=None)
+    listening = connect(platform.settings.required_redis_url(), patience=None)
     task = asyncio.create_task(clock.firing.run(listening))
     try:
         await eventually(lambda: len(looks) > 1)  # at its start, and when it listens
@@ -467,7 +467,7 @@ async def test_a_scheduler_sleeps_until_a_tick_and_is_woken_for_an_earlier_one(
 async def test_separate_logins_are_enough(platform, clock):
     """A scheduler has the logins of the scheduler and of workers, and no other."""
     async with Database(platform.settings, platform.root, ["scheduler", "worker"], size=1) as own:
-        client = connect(platform.redis_url)
+        client = connect(platform.settings.required_redis_url())
         schedule = await clock.make()
         clock.firing = Firing(own, Dispatch(client, MessageStamps(platform.root)), backlog=None)
         await clock.come(schedule)

@@ -29,7 +29,7 @@ def worker_process(platform):
         env={
             **logins,
             "PATH": os.environ["PATH"],
-            "REDIS_URL": platform.redis_url,
+            "REDIS_URL": settings.required_redis_url(),
             "VESICLE_HOME": str(settings.home),
             "VESICLE_ROOT_KEY": settings.root_key.get_secret_value(),
             "VESICLE_MASTER_KEYS": settings.master_keys.get_secret_value(),

@@ -12,7 +12,7 @@ import pytest
 
 from runtime.lanes.messages import QueuedMessage
 from runtime.lanes.operations import dead_letters, depth, enqueue
-from tests.lanes.conftest import client, redis_url, valkey  # noqa: F401 - fixtures
+from tests.lanes.conftest import client, redis_url, start_server, valkey  # noqa: F401 - fixtures
 from workers.broker import LaneBroker
 from workers.consumer import LoopConsumer
 from workers.encoder import LaneEncoder

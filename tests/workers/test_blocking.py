@@ -138,8 +138,9 @@ def test_unreachable_queue(make_bench):
         next(bench.broker.consume(bench.queue, prefetch=2, timeout=100))
 
 
-async def test_flush_and_join(bench):
-    """Flushing drops what waits; joining returns when nothing does, or times out."""
+async def test_flush_and_join(make_bench, valkey):
+    """Flushing, which is for administrators, drops what waits; joining waits, or times out."""
+    bench = make_bench(valkey.url)
     actor = blocking(bench, lambda: None, actor_name="note")
     actor.send()
     with pytest.raises(dramatiq.errors.QueueJoinTimeout):

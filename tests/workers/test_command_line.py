@@ -70,9 +70,9 @@ class Toy:
 
 
 @pytest.fixture
-def toy(client, redis_url):
+def toy(client, valkey):
     client.flushall()
-    return Toy(client, redis_url)
+    return Toy(client, valkey.url)  # its actors leave marks at keys of their own
 
 
 async def test_both_kinds_run_refusals_do_not_and_the_stop_is_clean(toy):

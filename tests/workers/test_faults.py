@@ -6,9 +6,11 @@ import asyncio
 from collections import Counter
 
 import pytest
+from dramatiq.errors import ConnectionClosed
 
+from runtime.lanes.client import BlockingLanes
 from runtime.lanes.messages import QueuedMessage
-from runtime.lanes.operations import enqueue
+from runtime.lanes.operations import depth, enqueue
 from tests.waiting import eventually
 from tests.workers.faulty_proxy import faulty_proxy
 
@@ -20,10 +22,10 @@ async def proxy(valkey):
 
 
 @pytest.fixture
-def proxied(make_bench, proxy, redis_url):
+def proxied(make_bench, proxy, valkey):
     """A bench whose every connection passes the proxy."""
     direct = make_bench()
-    bench = make_bench(redis_url.rsplit(":", 1)[0] + f":{proxy.port}/0")
+    bench = make_bench(valkey.through(proxy.port))
     bench.queue, bench.lanes = direct.queue, direct.lanes
     return bench
 
@@ -113,6 +115,73 @@ async def test_a_queue_of_the_wrong_type(bench, client):
         client.delete(key)
         actor.send(2)
         await eventually(lambda: 2 in ran)
+
+
+async def test_too_few_replicas(bench, client):
+    """A server that misses its replicas takes no writes; when it does again, all goes on."""
+    release = asyncio.Event()
+    ran = Counter()
+
+    async def hold(n):
+        ran[n] += 1
+        await release.wait()
+
+    actor = bench.actor(hold)
+    async with bench.consuming() as consumer:
+        actor.send(1)
+        await eventually(lambda: ran[1])
+        client.config_set("min-replicas-to-write", 1)
+        try:
+            with pytest.raises(ConnectionClosed, match="NOREPLICAS"):
+                actor.send(2)
+            release.set()
+            await eventually(lambda: not consumer.ready)
+        finally:
+            client.config_set("min-replicas-to-write", 0)
+        actor.send(3)
+        await eventually(lambda: ran[3] and not bench.depth().total)
+        await eventually(lambda: consumer.ready)
+    assert ran == {1: 1, 3: 1}
+
+
+async def test_a_failover(make_bench, start_server):
+    """When another server becomes the primary, all go there, though nobody ends their connections.
+
+    Who is connected to the old primary, a replica now, leaves it by themselves.
+    """
+    old, new = start_server(), start_server()
+    ran = Counter()
+
+    async def note(n):
+        ran[n] += 1
+
+    with old.administrator() as old_admin, new.administrator() as new_admin:
+        _replicate(new_admin, old.port)
+        async with faulty_proxy(old.port) as address:
+            bench = make_bench(old.through(address.port))
+            actor = bench.actor(note)
+            async with bench.consuming() as consumer:
+                await asyncio.to_thread(actor.send, 1)
+                await eventually(lambda: ran[1])
+                await eventually(lambda: _link(new_admin) == "up")
+                new_admin.replicaof("NO", "ONE")
+                _replicate(old_admin, new.port)
+                address.upstream = new.port
+                for n in range(2, 6):
+                    await asyncio.to_thread(actor.send, n)
+                await eventually(lambda: len(ran) == 5 and consumer.ready)
+                left = BlockingLanes(new_admin, bench.queue)
+                await eventually(lambda: not left.run(depth()).total)
+    assert ran == dict.fromkeys(range(1, 6), 1)
+
+
+def _replicate(administrator, port):
+    administrator.config_set("masterauth", "secret")
+    administrator.replicaof("127.0.0.1", port)
+
+
+def _link(administrator):
+    return administrator.info("replication")["master_link_status"]
 
 
 def _queued(message):
