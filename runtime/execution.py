@@ -221,7 +221,7 @@ class Execution:
     async def _perform(self, progress: _Progress, prepared: Prepared) -> Result:
         limit = asyncio.timeout(prepared.timeout)
         try:
-            with self._workload.elsewhere():
+            with self._workload.elsewhere:
                 async with limit:
                     return await self._performer.perform(
                         progress.claim, prepared, lambda: self._about_to_call(progress, prepared)
@@ -246,7 +246,7 @@ class Execution:
     async def _about_to_call(self, progress: _Progress, prepared: Prepared) -> None:
         # Only what must not happen twice is worth a write before each call.
         if not prepared.is_repeatable:
-            with self._workload.busy():
+            with self._workload.busy:
                 is_ours = await self._records.mark_called(progress.claim)
             if not is_ours:
                 raise asyncio.CancelledError

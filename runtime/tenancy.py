@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
@@ -27,10 +27,16 @@ class Owner:
 
     workspace_id: UUID
     tenant_id: UUID
+    #: Worked out once: a run asks for it some twenty times, and a UUID's takes Python code.
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Work out the hash; the tenant tells owners apart."""
+        object.__setattr__(self, "_hash", hash(self.tenant_id))
 
     def __hash__(self) -> int:
-        """Return a hash, of which a run asks some twenty times: the tenant tells owners apart."""
-        return hash(self.tenant_id)
+        """Return the hash."""
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True)

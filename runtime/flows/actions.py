@@ -155,7 +155,7 @@ class ActionNodes:
         seconds = min(prepared.timeout, node.timeout or prepared.timeout)
         limit = asyncio.timeout(seconds)
         try:
-            with self.workload.elsewhere():
+            with self.workload.elsewhere:
                 async with limit:
                     result = await self.performer.perform(attempt.claim, prepared, about_to_call)
         except (TimeoutError, SystemExit) as error:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, Self
 from uuid import UUID
 
 import structlog
@@ -33,6 +31,17 @@ class Held:
     #: Whether its end is being written. The row may say so before we hear of it, and then a renewal
     #: does not find it; nothing is left to interrupt in any case.
     ending: bool = False
+    #: All that are held, among which it is for as long as the block lasts.
+    among: dict[UUID, Held] = field(default_factory=dict, repr=False)
+
+    def __enter__(self) -> Self:
+        """Begin to be held."""
+        self.among[self.claim.run_id] = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Be held no more."""
+        del self.among[self.claim.run_id]
 
     def interrupt(self, why: Literal["stopped", "superseded"]) -> None:
         """Cancel the work, wherever it waits; what has come to its end is left alone."""
@@ -54,16 +63,11 @@ class Holder:
         """Return how many runs are held."""
         return len(self._held)
 
-    @contextmanager
-    def holding(self, claim: Claim) -> Iterator[Held]:
+    def holding(self, claim: Claim) -> Held:
         """Keep a claim for the duration of the block, which runs in the current task."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - only coroutines get here
-        held = self._held[claim.run_id] = Held(claim, task)
-        try:
-            yield held
-        finally:
-            del self._held[claim.run_id]
+        return Held(claim, task, among=self._held)
 
     def stop(self, run_id: UUID) -> None:
         """Stop a run at once, if it is held here."""

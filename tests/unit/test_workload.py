@@ -35,12 +35,12 @@ def load(clock, eased):
 
 def test_what_waits_outside_takes_no_room(load, eased):
     """A run takes room while it keeps the process busy, and none while it waits for others."""
-    with load.busy():
+    with load.busy:
         assert load.room == 99
-        with load.elsewhere():
+        with load.elsewhere:
             assert load.room == 100
             assert eased == [1]
-            with load.busy():
+            with load.busy:
                 assert load.room == 99
         assert load.room == 99
     assert load.room == 100
