@@ -98,7 +98,7 @@ async def authenticate(
     return caller
 
 
-def require_manager(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
+async def require_manager(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
     """Return the caller if it manages the workspace; AccessDeniedError otherwise."""
     if not caller.is_manager:
         raise AccessDeniedError(
@@ -107,7 +107,7 @@ def require_manager(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
     return caller
 
 
-def require_tenant(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
+async def require_tenant(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
     """Return the caller if it is a tenant; AccessDeniedError otherwise."""
     _ = caller.owner
     return caller

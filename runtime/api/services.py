@@ -145,7 +145,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         )
 
 
-def services_of(request: Request) -> Services:
-    """Return the services of the process that a request came to."""
+async def services_of(request: Request) -> Services:
+    """Return the services of the process that a request came to.
+
+    Like every dependency it is a coroutine: FastAPI hands plain functions to a thread and back.
+    """
     services: Services = request.app.state.services
     return services
