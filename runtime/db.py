@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import orjson
 import psycopg
+import structlog
 from psycopg import AsyncConnection, sql
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
@@ -36,6 +37,8 @@ from runtime.tenancy import Scope
 
 __all__ = ["Database", "Query", "Row", "role_url"]
 
+log = structlog.get_logger()
+
 Row = dict[str, Any]
 
 
@@ -48,6 +51,9 @@ class Query(NamedTuple):
 
 #: Seconds for which a request waits for a free connection before it is answered with 503.
 POOL_TIMEOUT = 10.0
+
+#: SQLSTATE of a full disk, and of one that fails.
+_NO_ROOM = ("53100", "58030")
 
 _BIND = "SELECT set_config('vesicle.scope', %s, true)"
 
@@ -199,8 +205,10 @@ class Database:
                 )
                 yield session
                 await session.commit()
-        except (EngineTimeout, OperationalError) as error:
+        except EngineTimeout as error:
             raise _unreachable() from error
+        except OperationalError as error:
+            raise _trouble(getattr(error.orig, "sqlstate", None)) from error
 
     @asynccontextmanager
     async def unscoped(self, role: Role) -> AsyncIterator[AsyncConnection[DictRow]]:
@@ -231,8 +239,7 @@ class Database:
         except psycopg.errors.ReadOnlySqlTransaction as error:  # a standby, or soon to be primary
             raise _unreachable() from error
         except psycopg.OperationalError as error:
-            # With a state, the server answered: a deadlock, a lock that was not had in time, …
-            raise (_busy() if _is_momentary(error.sqlstate) else _unreachable()) from error
+            raise _trouble(error.sqlstate) from error
 
     def _sign(self, scope: Scope) -> str:
         return self._stamps.sign(
@@ -265,15 +272,27 @@ async def _refuse_closed(connection: AsyncConnection[DictRow]) -> None:
         raise psycopg.OperationalError("The server has closed the connection.")
 
 
-def _is_momentary(state: str | None) -> bool:
-    """Return whether PostgreSQL gave up one transaction (40, 55) and is otherwise well."""
-    return state is not None and state[:2] in ("40", "55")
+def _trouble(state: str | None) -> ServiceUnavailableError:
+    """Say what is the matter; with a state (SQLSTATE), the server answered."""
+    if (state or "")[:2] in ("40", "55"):  # it gave up one transaction: a deadlock, a lock not had in time, …
+        return _busy()
+    if state in _NO_ROOM:
+        log.error("database.no_room", state=state)
+        return _full()
+    return _unreachable()
 
 
 def _busy() -> ServiceUnavailableError:
     return ServiceUnavailableError(
         "Others were changing the same things at the same moment; try again.",
         headers={"Retry-After": "1"},
+    )
+
+
+def _full() -> ServiceUnavailableError:
+    return ServiceUnavailableError(
+        "The database has no room to write; nothing was changed. Try again later.",
+        headers={"Retry-After": "30"},
     )
 
 
