@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from alembic import command
 from alembic.config import Config
+from alembic.script.revision import ResolutionError
+from alembic.util.exc import CommandError
 from psycopg import sql
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
@@ -17,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 import models
 from models import policies
 from runtime.clock import monotonic
-from runtime.errors import ServiceUnavailableError
+from runtime.errors import ConfigurationError, ServiceUnavailableError
 from runtime.keys import RootKey
 from runtime.settings import ROLES
 from runtime.stamps import ScopeStamps
@@ -125,7 +127,15 @@ def _upgrade_tables(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(models.__file__).parent / "migrations"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        if isinstance(error.__cause__, ResolutionError):
+            raise ConfigurationError(
+                "This database was migrated by a later release than this one, which does not know"
+                " what that did and leaves it alone. Migrate with the later release."
+            ) from error
+        raise
 
 
 def _store_scope_key(connection: Connection, root: RootKey) -> None:

@@ -72,7 +72,7 @@ class Running:
             delay = min(_FIRST_DELAY * 2**self._failures, _LONGEST_DELAY)
             self._failures += 1
             self._next_watch = monotonic() + delay
-            log.error("a server does not start", why=error.message, again_in=delay)
+            log.warning("a server does not start", why=error.message, again_in=delay)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from runtime import metrics
 from runtime.clock import now
-from runtime.errors import ConfigurationError, ServiceUnavailableError
+from runtime.errors import ConfigurationError, ServiceUnavailableError, UnreachableError
 from runtime.keys import RootKey
 from runtime.settings import Role, Settings
 from runtime.stamps import ScopeStamps
@@ -238,6 +238,11 @@ class Database:
             raise _unreachable() from error
         except psycopg.errors.ReadOnlySqlTransaction as error:  # a standby, or soon to be primary
             raise _unreachable() from error
+        except psycopg.errors.FeatureNotSupported as error:
+            # A migration gave a table a column, and a statement that was prepared before it would
+            # bring that too. New connections know nothing of old statements.
+            await self._pools[role].drain()
+            raise _busy() from error
         except psycopg.OperationalError as error:
             raise _trouble(error.sqlstate) from error
 
@@ -274,7 +279,10 @@ async def _refuse_closed(connection: AsyncConnection[DictRow]) -> None:
 
 def _trouble(state: str | None) -> ServiceUnavailableError:
     """Say what is the matter; with a state (SQLSTATE), the server answered."""
-    if (state or "")[:2] in ("40", "55"):  # it gave up one transaction: a deadlock, a lock not had in time, …
+    if (state or "")[:2] in (
+        "40",
+        "55",
+    ):  # it gave up one transaction: a deadlock, a lock not had in time, …
         return _busy()
     if state in _NO_ROOM:
         log.error("database.no_room", state=state)
@@ -290,14 +298,14 @@ def _busy() -> ServiceUnavailableError:
 
 
 def _full() -> ServiceUnavailableError:
-    return ServiceUnavailableError(
+    return UnreachableError(
         "The database has no room to write; nothing was changed. Try again later.",
         headers={"Retry-After": "30"},
     )
 
 
 def _unreachable() -> ServiceUnavailableError:
-    return ServiceUnavailableError(
+    return UnreachableError(
         "The database cannot be reached; try again shortly.", headers={"Retry-After": "5"}
     )
 

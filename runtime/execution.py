@@ -201,6 +201,10 @@ class Execution:
         except _UnknownOutcomeError as error:
             return _failed(error, "outcome_unknown")
         except VesicleError as error:
+            if progress.prepared is None and isinstance(error, ServiceUnavailableError):
+                # Nothing was done yet in this attempt; what an earlier one did is not forgotten.
+                await self._records.hand_back(claim)
+                raise NotNowError(_TROUBLE_WAIT) from error
             return _again_or_failed(progress, error)
         except Exception as error:
             # The text of a stranger's exception may hold anything; the log names its place only.

@@ -18,9 +18,12 @@ from runtime import metrics
 from runtime.clock import monotonic
 from runtime.errors import BadRequestError, InternalError, PayloadTooLargeError, VesicleError
 
-__all__ = ["Edge"]
+__all__ = ["LARGEST_HEAD", "Edge"]
 
 log = structlog.get_logger()
+
+#: Bytes of all headers of a request together.
+LARGEST_HEAD = 65_536
 
 #: Seconds for which a body that was refused is still taken.
 _LINGER = 5.0
@@ -65,8 +68,8 @@ class Edge:
             await send(message)
 
         try:
-            if (nul := _nul_in(scope)) is not None:
-                await _answer(sending, nul, request_id)
+            if (refusal := _too_large(scope) or _nul_in(scope)) is not None:
+                await _answer(sending, refusal, request_id)
             else:
                 await self._app(scope, body.receive, sending)
         except ClientDisconnect:
@@ -141,6 +144,16 @@ class _Body:
                 message = await self._receive()
                 while message["type"] == "http.request" and message.get("more_body", False):
                     message = await self._receive()
+
+
+def _too_large(scope: Scope) -> BadRequestError | None:
+    """Return the refusal of headers that nobody needs, of which copies would be kept about."""
+    size = sum(len(name) + len(value) for name, value in scope["headers"])
+    if size <= LARGEST_HEAD:
+        return None
+    return PayloadTooLargeError(
+        f"The headers are larger than {LARGEST_HEAD} bytes.", data={"largest": LARGEST_HEAD}
+    )
 
 
 def _nul_in(scope: Scope) -> BadRequestError | None:

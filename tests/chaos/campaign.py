@@ -18,13 +18,16 @@ from runtime.keys import create_keys, load_root_key
 from runtime.settings import Settings
 from tests.chaos.checker import Evidence, judge_runs
 from tests.chaos.faults import Field
+from tests.chaos.fullness import judge_faults
+from tests.chaos.hostile import HostileApp
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
-from tests.chaos.measures import judge_credits, judge_queue, judge_times
+from tests.chaos.measures import judge_credits, judge_queue, judge_sessions, judge_times
 from tests.chaos.nemesis import Nemesis, Strike
 from tests.chaos.processes import Processes
 from tests.chaos.scene import Database, connect_tenants, make_scene
 from tests.chaos.servers import OwnedServers
+from tests.chaos.trials import Trials
 from tests.chaos.verdict import Verdict, table
 from tests.samples import install_functions
 from tests.waiting import eventually
@@ -101,7 +104,7 @@ class _Ground:
     field: Field
     ledger: Ledger
     load: Load
-    api: str
+    trials: Trials
 
 
 @asynccontextmanager
@@ -121,19 +124,23 @@ async def _ground(seed: int, folder: Path) -> AsyncIterator[_Ground]:
         ledger = Ledger(seed)
         stack.push_async_callback(ledger.close)
         await ledger.open()
+        hostile = HostileApp()
+        stack.push_async_callback(hostile.close)
+        await hostile.open()
         database = Database(urls.owner_url, urls.admin_url)
         scene = await make_scene(settings, root, database, ledger.port)
         functions = folder / "functions"
         functions.mkdir()
         processes = Processes(settings, root, folder, install_functions(functions))
         stack.push_async_callback(processes.close)
-        await processes.open(ledger.port)
+        await processes.open([ledger.port, hostile.port])
         apis = [process.url for process in processes.of("api")]
         await connect_tenants(scene, apis[0])
         load = Load(seed, scene.tenants, apis)
-        yield _Ground(
-            Field(servers, processes, database, urls.redis_url, load), ledger, load, apis[0]
-        )
+        light, flooder = scene.extra["light"], scene.extra["flooder"]
+        trials = Trials(load, database, processes, hostile, light, flooder, scene.managers[-1])
+        field = Field(servers, processes, database, urls.redis_url, load)
+        yield _Ground(field, ledger, load, trials)
 
 
 async def campaign(
@@ -151,12 +158,13 @@ async def campaign(
             async with asyncio.TaskGroup() as both:
                 both.create_task(ground.load.run())
                 try:
+                    tried = await ground.trials.run()
                     await nemesis.rage(seconds)
                 finally:
                     ground.load.going = False
                     since = monotonic()
             drained = await _drained(ground.field.database, since)
-            return await _judge(seed, ground, nemesis, drained)
+            return await _judge(seed, ground, nemesis, drained, tried)
     finally:
         if keep is not None:
             _copy_logs(folder, keep)
@@ -174,7 +182,9 @@ async def _drained(database: Database, since: float) -> float:
     return monotonic() - since
 
 
-async def _judge(seed: int, ground: _Ground, nemesis: Nemesis, drained: float) -> Outcome:
+async def _judge(
+    seed: int, ground: _Ground, nemesis: Nemesis, drained: float, tried: Sequence[Verdict]
+) -> Outcome:
     field = ground.field
     runs = await field.database.rows("SELECT * FROM runs WHERE kind IN ('action', 'flow')")
     evidence = Evidence(
@@ -188,10 +198,11 @@ async def _judge(seed: int, ground: _Ground, nemesis: Nemesis, drained: float) -
         moves=await field.database.rows("SELECT * FROM chaos_moves ORDER BY at"),
     )
     verdicts = [
+        *tried,
         *judge_runs(evidence),
-        *judge_times(
-            nemesis.strikes, evidence, ground.load.attempts, field.stops, field.processes.deaths
-        ),
+        *judge_times(nemesis.strikes, evidence, ground.load.attempts, field),
+        *judge_faults(nemesis.strikes, evidence, ground.load.attempts, field),
+        *await judge_sessions(field.database),
         *await _judge_queue(field),
         *await judge_credits(field.database),
     ]
