@@ -55,20 +55,22 @@ def migrate(owner_url: str, root: RootKey, say: Callable[[str], None] = lambda _
     """
     engine = create_engine(owner_url.replace("postgresql://", "postgresql+psycopg://", 1))
     functions = (Path(models.__file__).parent / "database.sql").read_text().replace("%", "%%")
-    with engine.connect() as connection:
-        # One migration at a time; another's may take long.
-        connection.exec_driver_sql("SELECT pg_advisory_lock(8600)")
-        connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
-        connection.commit()
-        _step(connection, lambda: _create_roles(connection, root))
-        _step(connection, lambda: _upgrade_tables(connection))
-        _step(connection, lambda: connection.exec_driver_sql(functions))
-        _step(connection, lambda: _store_scope_key(connection, root))
-        changed = _step(connection, lambda: policies.sync(connection))
-        say(f"policies changed: {changed}")
-        made = _step(connection, lambda: _make_partitions(connection))
-        say(f"partitions made: {made}")
-    engine.dispose()
+    try:
+        with engine.connect() as connection:
+            # One migration at a time; another's may take long.
+            connection.exec_driver_sql("SELECT pg_advisory_lock(8600)")
+            connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+            connection.commit()
+            _step(connection, lambda: _create_roles(connection, root))
+            _step(connection, lambda: _upgrade_tables(connection))
+            _step(connection, lambda: connection.exec_driver_sql(functions))
+            _step(connection, lambda: _store_scope_key(connection, root))
+            changed = _step(connection, lambda: policies.sync(connection))
+            say(f"policies changed: {changed}")
+            made = _step(connection, lambda: _make_partitions(connection))
+            say(f"partitions made: {made}")
+    finally:
+        engine.dispose()
 
 
 def _step(connection: Connection, change: Callable[[], T]) -> T:

@@ -16,7 +16,13 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from runtime import metrics
 from runtime.clock import monotonic
-from runtime.errors import BadRequestError, InternalError, PayloadTooLargeError, VesicleError
+from runtime.errors import (
+    BadRequestError,
+    InternalError,
+    PayloadTooLargeError,
+    ServiceUnavailableError,
+    VesicleError,
+)
 
 __all__ = ["LARGEST_HEAD", "Edge"]
 
@@ -33,6 +39,11 @@ _HUNG_UP = 499
 
 #: Where somebody may post by knowing the address, the address is a secret.
 _WEBHOOK_KEY = re.compile(r"wh_[\w-]+", re.ASCII)
+
+_STOPPING = (
+    "This process stops before it could finish the request; ask again. With an Idempotency-Key,"
+    " what was accepted is not accepted twice."
+)
 
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -74,6 +85,13 @@ class Edge:
                 await self._app(scope, body.receive, sending)
         except ClientDisconnect:
             status = _HUNG_UP
+        except asyncio.CancelledError:
+            # The server stops, and this request has outlasted its patience.
+            if begun or (task := asyncio.current_task()) is None:
+                raise
+            task.uncancel()
+            error = ServiceUnavailableError(_STOPPING, headers={"Retry-After": "1"})
+            await _answer(sending, error, request_id)
         except Exception as error:
             log.exception("request.crashed", error=type(error).__name__)
             if begun:
@@ -174,6 +192,7 @@ async def _answer(send: Send, error: VesicleError, request_id: str) -> None:
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
+        *((name.lower().encode(), text.encode()) for name, text in error.headers.items()),
     ]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

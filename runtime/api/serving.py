@@ -53,13 +53,14 @@ class Server(uvicorn.Server):
     """A server that has its app's streams end before it waits for requests to be over.
 
     Without that it would wait for them until its patience ends: they end with the app, and the app
-    is told last.
+    is told last. Who waits for a run is told that it goes on.
     """
 
     async def shutdown(self, sockets: list[Any] | None = None) -> None:
-        """End the streams, then the rest."""
+        """End the streams and the waits, then the rest."""
         app = self.config.app
         services = getattr(app.state, "services", None) if isinstance(app, FastAPI) else None
         if services is not None:
             services.hub.end()
+            services.waiters.end()
         await super().shutdown(sockets)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import shutil
+import subprocess
+import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -24,7 +27,7 @@ from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
 from tests.chaos.measures import judge_credits, judge_queue, judge_sessions, judge_times
 from tests.chaos.nemesis import Nemesis, Strike
-from tests.chaos.processes import Processes
+from tests.chaos.processes import ROOT, Processes
 from tests.chaos.scene import Database, connect_tenants, make_scene
 from tests.chaos.servers import OwnedServers
 from tests.chaos.trials import Trials
@@ -108,7 +111,7 @@ class _Ground:
 
 
 @asynccontextmanager
-async def _ground(seed: int, folder: Path) -> AsyncIterator[_Ground]:
+async def _ground(seed: int, folder: Path, beside: str | None) -> AsyncIterator[_Ground]:
     home = folder / "home"
     async with contextlib.AsyncExitStack() as stack:
         servers = OwnedServers(home)
@@ -131,7 +134,9 @@ async def _ground(seed: int, folder: Path) -> AsyncIterator[_Ground]:
         scene = await make_scene(settings, root, database, ledger.port)
         functions = folder / "functions"
         functions.mkdir()
-        processes = Processes(settings, root, folder, install_functions(functions))
+        install_functions(functions)
+        other = None if beside is None else await _code_of(beside, folder / "other")
+        processes = Processes(settings, root, folder, functions, other)
         stack.push_async_callback(processes.close)
         await processes.open([ledger.port, hostile.port])
         apis = [process.url for process in processes.of("api")]
@@ -143,17 +148,43 @@ async def _ground(seed: int, folder: Path) -> AsyncIterator[_Ground]:
         yield _Ground(field, ledger, load, trials)
 
 
+async def _code_of(commit: str, folder: Path) -> Path:
+    """Write the code of a commit of this repository into a folder; return that."""
+    folder.mkdir()
+    packed = await _output("git", "archive", "--format=tar", commit)
+    await asyncio.to_thread(_unpack, packed, folder)
+    return folder
+
+
+async def _output(*command: str) -> bytes:
+    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=subprocess.PIPE)
+    told, _ = await process.communicate()
+    assert process.returncode == 0, f"{' '.join(command)} failed; is the commit here?"
+    return told
+
+
+def _unpack(packed: bytes, folder: Path) -> None:
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        archive.extractall(folder, filter="data")
+
+
 async def campaign(
-    seed: int, seconds: float, *, say: Callable[[str], object] = str, keep: Path | None = None
+    seed: int,
+    seconds: float,
+    *,
+    say: Callable[[str], object] = str,
+    keep: Path | None = None,
+    beside: str | None = None,
 ) -> Outcome:
     """Load the system and strike at it for so many seconds; return the figures.
 
-    Each fault is told to `say`. Logs are copied to `keep`, if it is given.
+    Each fault is told to `say`. Logs are copied to `keep`, if it is given. Every second process
+    runs the code of the commit `beside`, if one is given.
     """
     folder = Path(tempfile.mkdtemp(prefix="vesicle-chaos-"))
     _let_in(folder)
     try:
-        async with _ground(seed, folder) as ground:
+        async with _ground(seed, folder, beside) as ground:
             nemesis = Nemesis(seed, ground.field, say)
             async with asyncio.TaskGroup() as both:
                 both.create_task(ground.load.run())

@@ -270,13 +270,13 @@ class Field:
         return Fault(name, "valkey", send, _nothing, 0.1, burst, alone=True)
 
     def _rolled(self) -> Fault:
-        """Stop and start every process in the order of an upgrade, half of each kind at once."""
+        """Stop and start every process, half of each kind at once, as an upgrade does."""
 
         async def roll() -> None:
             for number in (0, 1):
-                for kind in ("worker", "api", "scheduler"):
-                    process = self.processes.of(kind)[number]
-                    await self._stop(process)
+                half = [self.processes.of(kind)[number] for kind in ("worker", "api", "scheduler")]
+                await asyncio.gather(*map(self._stop, half))
+                for process in half:
                     self.processes.start(process)
                 await self.processes.ready()
 

@@ -14,7 +14,7 @@ import orjson
 from alembic import command
 from alembic.config import Config
 from dramatiq.message import Message
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, create_engine
 
 import models
 from launch.migrate import LOCK_TIMEOUT, _step, migrate
@@ -38,7 +38,6 @@ def migrate_ahead(owner_url: str, root: RootKey) -> None:
         assert "later release" in error.message  # noqa: PT017 - the second time it is refused
     engine = create_engine(owner_url.replace("postgresql://", "postgresql+psycopg://", 1))
     with engine.connect() as connection:
-        connection.execute(text("SELECT set_config('application_name', 'migration', false)"))
         connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
         connection.commit()
         _step(connection, lambda: _upgrade(connection))

@@ -27,7 +27,7 @@ from runtime.settings import Role, Settings
 from tests.chaos.link import Link
 from tests.waiting import eventually
 
-__all__ = ["GRACE", "LEASE", "SLOTS", "Kind", "Process", "Processes"]
+__all__ = ["GRACE", "LEASE", "ROOT", "SLOTS", "Kind", "Process", "Processes"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,6 +56,8 @@ class Process:
     postgres: Link
     valkey: Link
     environment: Mapping[str, str] = field(repr=False)
+    #: The folder whose code it runs.
+    code: Path = ROOT
     handle: subprocess.Popen[bytes] | None = None
 
     @property
@@ -72,15 +74,26 @@ class Process:
 class Processes:
     """Two of each kind; started, signalled, started again and ended with the campaign."""
 
-    def __init__(self, settings: Settings, root: RootKey, folder: Path, path: str) -> None:
-        """Take the servers' settings, a folder for logs and the PYTHONPATH with the functions."""
+    def __init__(
+        self,
+        settings: Settings,
+        root: RootKey,
+        folder: Path,
+        functions: Path,
+        other: Path | None = None,
+    ) -> None:
+        """Take the servers' settings, a folder for logs and the one of the functions.
+
+        `other` is a folder with another version's code, which the second of each kind runs.
+        """
         self.all: list[Process] = []
         #: Processes that ended by themselves or hung; each was started again.
         self.deaths: list[str] = []
         self.root = root
         self._settings = settings
         self._folder = folder
-        self._path = path
+        self._functions = functions
+        self._code = {1: ROOT, 2: other or ROOT}
         self._guard = Guard()
         self._http = httpx2.AsyncClient(timeout=2, trust_env=False)
 
@@ -88,7 +101,7 @@ class Processes:
         """Start everything and wait until it is ready; `outside` are ports of outside apps."""
         for kind in _LOGINS:
             for number in (1, 2):
-                self.all.append(await self._prepare(f"{kind}-{number}", kind, outside))
+                self.all.append(await self._prepare(kind, number, outside))
         for process in self.all:
             self.start(process)
         await self.ready()
@@ -107,7 +120,7 @@ class Processes:
         with (self._folder / f"{process.name}.log").open("ab") as log:
             process.handle = subprocess.Popen(
                 command,
-                cwd=ROOT,
+                cwd=process.code,
                 env=dict(process.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -189,8 +202,8 @@ class Processes:
         # An API without Redis is ready, but degraded; here everything has to be back.
         return answer.status_code == 200 and "degraded" not in answer.text
 
-    async def _prepare(self, name: str, kind: Kind, outside: Sequence[int]) -> Process:
-        settings = self._settings
+    async def _prepare(self, kind: Kind, number: int, outside: Sequence[int]) -> Process:
+        settings, name, code = self._settings, f"{kind}-{number}", self._code[number]
         redis_url = urlsplit(settings.required_redis_url())
         urls = {role: urlsplit(role_url(settings, self.root, role)) for role in _LOGINS[kind]}
         postgres = Link(f"{name} to PostgreSQL", next(iter(urls.values())).port or 0)
@@ -206,7 +219,7 @@ class Processes:
             **logins,
             "PATH": os.environ["PATH"],
             "PYTHONFAULTHANDLER": "1",
-            "PYTHONPATH": self._path,
+            "PYTHONPATH": os.pathsep.join([str(self._functions), str(code)]),
             "REDIS_URL": _at_port(redis_url.geturl(), valkey.port),
             "VESICLE_HOME": str(settings.home),
             "VESICLE_PORT": str(port),
@@ -218,7 +231,7 @@ class Processes:
             "VESICLE_EGRESS_ALLOW": ",".join(f"127.0.0.1:{port}" for port in outside),
             "VESICLE_EGRESS_HTTP": "true",
         }
-        return Process(name, kind, port, postgres, valkey, environment)
+        return Process(name, kind, port, postgres, valkey, environment, code)
 
 
 def _members(groups: Collection[int]) -> list[int]:

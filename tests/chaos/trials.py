@@ -25,9 +25,9 @@ from tests.waiting import eventually
 __all__ = ["Trials"]
 
 #: Runs of the flood and the seconds that each sleeps; the light tenant's runs, in each half.
-_FLOOD, _JOB, _LIGHT = 340, 1.0, 40
+_FLOOD, _JOB, _LIGHT = 300, 1.0, 30
 #: Seconds between two of the light tenant's runs.
-_PACE = 0.15
+_PACE = 0.1
 #: Seconds within which something that is refused has to be refused, on a machine that is busy.
 _REFUSED_WITHIN = 3.0
 #: Bytes of an outside app's answer that are read at most.
