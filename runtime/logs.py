@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 from collections.abc import MutableMapping
@@ -42,8 +41,10 @@ class _Forgiving:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        with contextlib.suppress(OSError, ValueError):  # ValueError: it is closed
+        try:
             self._stream.write(text)
+        except (OSError, ValueError):  # ValueError: it is closed
+            metrics.log_line_lost()
         return len(text)
 
     def flush(self) -> None:

@@ -79,10 +79,7 @@ class Edge:
             await send(message)
 
         try:
-            if (refusal := _too_large(scope) or _nul_in(scope)) is not None:
-                await _answer(sending, refusal, request_id)
-            else:
-                await self._app(scope, body.receive, sending)
+            await self._serve(scope, body, sending, request_id)
         except ClientDisconnect:
             status = _HUNG_UP
         except asyncio.CancelledError:
@@ -109,6 +106,13 @@ class Edge:
             route = getattr(scope.get("route"), "path", None)
             metrics.request_answered(scope["method"], route, status, seconds)
             clear_contextvars()
+
+    async def _serve(self, scope: Scope, body: _Body, send: Send, request_id: str) -> None:
+        """Ask the app, unless no request may look like this one."""
+        if (refusal := _too_large(scope) or _nul_in(scope)) is not None:
+            await _answer(send, refusal, request_id)
+        else:
+            await self._app(scope, body.receive, send)
 
 
 def _name_request(scope: Scope) -> str:

@@ -150,7 +150,6 @@ async def _ground(seed: int, folder: Path, beside: str | None) -> AsyncIterator[
 
 async def _code_of(commit: str, folder: Path) -> Path:
     """Write the code of a commit of this repository into a folder; return that."""
-    folder.mkdir()
     packed = await _output("git", "archive", "--format=tar", commit)
     await asyncio.to_thread(_unpack, packed, folder)
     return folder

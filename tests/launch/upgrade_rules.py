@@ -38,9 +38,11 @@ def breaches(statements: Sequence[str], large: Collection[str] = ()) -> list[str
     found: list[str] = []
     for statement in (" ".join(each.split()) for each in statements):
         made.update(_CREATED.findall(statement))
-        for table in _INDEX.findall(statement):
-            if table not in made:
-                found.append(f"{table} takes no writes while it is indexed: {statement}")
+        found += [
+            f"{table} takes no writes while it is indexed: {statement}"
+            for table in _INDEX.findall(statement)
+            if table not in made
+        ]
         if dropped := re.match(r"DROP TABLE (?:IF EXISTS )?\"?(\w+)", statement, re.IGNORECASE):
             found.append(f"the release before still uses {dropped[1]}: {statement}")
         for table, change in _ALTERED.findall(statement):
