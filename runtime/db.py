@@ -49,8 +49,9 @@ class Query(NamedTuple):
     values: Sequence[Any] | Mapping[str, Any] = ()
 
 
-#: Seconds for which a request waits for a free connection before it is answered with 503.
-POOL_TIMEOUT = 10.0
+#: Seconds for which a request waits for a free connection before it is answered with 503. One that
+#: waits for a batch before its own waits twice as long, and callers wait for ten seconds or more.
+POOL_TIMEOUT = 5.0
 
 #: SQLSTATE of a full disk, and of one that fails.
 _NO_ROOM = ("53100", "58030")

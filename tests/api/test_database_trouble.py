@@ -70,15 +70,15 @@ async def test_a_full_disk_refuses_and_accepts_nothing(platform, workspace, acme
     assert accepted.status_code in (200, 202), accepted.text
 
 
-async def test_a_change_without_its_audit_record_is_none(platform, workspace, manager):
+async def test_a_change_without_its_audit_record_is_none(platform, workspace, acme, manager):
     """Where the audit trail has no room, nothing is changed; with room it is."""
     body = {"window": "1h", "limit": 5}
     async with _no_room(platform, "audit_records"):
-        refused = await manager.put("/limits/action-runs", json=body)
+        refused = await manager.put("/customers/acme/limits/action-runs", json=body)
     assert refused.status_code == 503, refused.text
     count = "SELECT count(*) AS n FROM limits WHERE workspace_id = %s"
     assert await platform.rows(count, workspace.id) == [{"n": 0}]
-    accepted = await manager.put("/limits/action-runs", json=body)
+    accepted = await manager.put("/customers/acme/limits/action-runs", json=body)
     assert accepted.status_code < 300, accepted.text
     assert await platform.rows(count, workspace.id) == [{"n": 1}]
 

@@ -97,13 +97,10 @@ class Field:
 
     def core(self, chosen: random.Random) -> list[Fault]:
         """Return every fault that is not of a link, each at a target that the seed chooses."""
-        worker, other, paused, stopping = (
-            chosen.choice(self.processes.of("worker")) for _ in range(4)
-        )
+        worker, paused, stopping = (chosen.choice(self.processes.of("worker")) for _ in range(3))
         api, scheduler = (chosen.choice(self.processes.of(kind)) for kind in ("api", "scheduler"))
         return [
             self._killed(worker),
-            self._killed(other),
             self._killed(api),
             self._killed(scheduler),
             self._paused(paused),
