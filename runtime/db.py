@@ -22,6 +22,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from sqlalchemy import text
+from sqlalchemy.exc import InternalError as EngineInternalError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as EngineTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -210,6 +211,10 @@ class Database:
             raise _unreachable() from error
         except OperationalError as error:
             raise _trouble(getattr(error.orig, "sqlstate", None)) from error
+        except EngineInternalError as error:
+            if not _is_quota(error.orig):
+                raise
+            raise _full("XX000") from error
 
     @asynccontextmanager
     async def unscoped(self, role: Role) -> AsyncIterator[AsyncConnection[DictRow]]:
@@ -244,6 +249,10 @@ class Database:
             # bring that too. New connections know nothing of old statements.
             await self._pools[role].drain()
             raise _busy() from error
+        except psycopg.errors.InternalError_ as error:
+            if not _is_quota(error):
+                raise
+            raise _full(error.sqlstate) from error
         except psycopg.OperationalError as error:
             raise _trouble(error.sqlstate) from error
 
@@ -286,8 +295,7 @@ def _trouble(state: str | None) -> ServiceUnavailableError:
     ):  # it gave up one transaction: a deadlock, a lock not had in time, …
         return _busy()
     if state in _NO_ROOM:
-        log.error("database.no_room", state=state)
-        return _full()
+        return _full(state)
     return _unreachable()
 
 
@@ -298,7 +306,13 @@ def _busy() -> ServiceUnavailableError:
     )
 
 
-def _full() -> ServiceUnavailableError:
+def _is_quota(error: BaseException | None) -> bool:
+    """Return whether a file may not grow: PostgreSQL knows ENOSPC, and no quota or limit."""
+    return "could not extend file" in str(error) or "could not write" in str(error)
+
+
+def _full(state: str | None) -> ServiceUnavailableError:
+    log.error("database.no_room", state=state)
     return UnreachableError(
         "The database has no room to write; nothing was changed. Try again later.",
         headers={"Retry-After": "30"},

@@ -73,6 +73,7 @@ async def test_a_full_disk_refuses_and_accepts_nothing(platform, workspace, acme
 async def test_a_change_without_its_audit_record_is_none(platform, workspace, acme, manager):
     """Where the audit trail has no room, nothing is changed; with room it is."""
     body = {"window": "1h", "limit": 5}
+    await acme.get("/runs")  # whose first request makes the tenant
     async with _no_room(platform, "audit_records"):
         refused = await manager.put("/customers/acme/limits/action-runs", json=body)
     assert refused.status_code == 503, refused.text
@@ -83,12 +84,13 @@ async def test_a_change_without_its_audit_record_is_none(platform, workspace, ac
     assert await platform.rows(count, workspace.id) == [{"n": 1}]
 
 
-async def test_no_room_is_no_fault_of_one_item(platform, database):
-    """A full disk is told from trouble that a single statement has."""
+@pytest.mark.parametrize("state", ["53100", "58030", "XX000"])
+async def test_no_room_is_no_fault_of_one_item(platform, database, state):
+    """A full disk, one that fails and a quota are told from trouble that one statement has."""
     async with platform.owner() as owner:
         await owner.execute(
             "CREATE OR REPLACE FUNCTION pg_temp_full() RETURNS void LANGUAGE plpgsql AS $$ BEGIN"
-            " RAISE EXCEPTION 'full' USING ERRCODE = 'disk_full'; END $$"
+            f" RAISE EXCEPTION 'could not extend file \"x\"' USING ERRCODE = '{state}'; END $$"
         )
         with pytest.raises(UnreachableError, match="no room"):
             await database.ask(Scope.workspace(uuid.uuid4()), Query("SELECT pg_temp_full()"))
