@@ -14,23 +14,27 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 from pydantic import SecretStr
 
 from runtime.clock import monotonic
 from runtime.keys import create_keys, load_root_key
 from runtime.settings import Settings
 from tests.chaos.checker import Evidence, judge_runs
+from tests.chaos.fairness import fairness
 from tests.chaos.faults import Field
 from tests.chaos.fullness import judge_faults
 from tests.chaos.hostile import HostileApp
+from tests.chaos.hostility import hostility
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
 from tests.chaos.measures import judge_credits, judge_queue, judge_sessions, judge_times
 from tests.chaos.nemesis import Nemesis, Strike
 from tests.chaos.processes import ROOT, Processes
+from tests.chaos.refusals import refusals, unaudited
 from tests.chaos.scene import Database, connect_tenants, make_scene
 from tests.chaos.servers import OwnedServers
-from tests.chaos.trials import Trials
+from tests.chaos.trials import Trial
 from tests.chaos.verdict import Verdict, table
 from tests.samples import install_functions
 from tests.waiting import eventually
@@ -39,6 +43,9 @@ __all__ = ["Outcome", "campaign"]
 
 #: Seconds after the last fault in which everything has to be answered and every run to end.
 DRAIN = 60.0
+
+#: What is tried before anything is broken, one after the other.
+_TRIALS = (fairness, hostility, refusals, unaudited)
 
 _OPEN = "SELECT count(*) FROM runs WHERE status IN ('queued', 'running')"
 
@@ -107,7 +114,7 @@ class _Ground:
     field: Field
     ledger: Ledger
     load: Load
-    trials: Trials
+    trial: Trial
 
 
 @asynccontextmanager
@@ -143,9 +150,11 @@ async def _ground(seed: int, folder: Path, beside: str | None) -> AsyncIterator[
         await connect_tenants(scene, apis[0])
         load = Load(seed, scene.tenants, apis)
         light, flooder = scene.extra["light"], scene.extra["flooder"]
-        trials = Trials(load, database, processes, hostile, light, flooder, scene.managers[-1])
+        http = await stack.enter_async_context(httpx2.AsyncClient(timeout=30, trust_env=False))
+        manager = scene.managers[-1]
+        trial = Trial(load, database, processes, hostile, light, flooder, manager, http)
         field = Field(servers, processes, database, urls.redis_url, load)
-        yield _Ground(field, ledger, load, trials)
+        yield _Ground(field, ledger, load, trial)
 
 
 async def _code_of(commit: str, folder: Path) -> Path:
@@ -188,7 +197,7 @@ async def campaign(
             async with asyncio.TaskGroup() as both:
                 both.create_task(ground.load.run())
                 try:
-                    tried = await ground.trials.run()
+                    tried = [v for each in _TRIALS for v in await each(ground.trial)]
                     await nemesis.rage(seconds)
                 finally:
                     ground.load.going = False
