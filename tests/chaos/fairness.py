@@ -14,7 +14,7 @@ from tests.waiting import eventually
 
 __all__ = ["fairness"]
 
-#: Runs of the flood and the seconds that each sleeps; the light tenant's runs, in each half.
+#: Runs of the flood and the seconds that each sleeps, on average; the light tenant's runs, in each half.
 _FLOOD, _JOB, _LIGHT = 300, 1.0, 30
 #: Seconds between two of the light tenant's runs.
 _PACE = 0.1
@@ -59,8 +59,10 @@ async def _light(trial: Trial) -> list[str]:
 
 async def _flood(trial: Trial) -> None:
     """Have more accepted at once than can be run for long."""
-    one = {"action": SLEEP.key, "input": {"seconds": _JOB}}
-    body = {"runs": [one] * _FLOOD, "queue": "default"}
+    # Of lengths around one job's, else all slots would come free in the same moments.
+    lengths = [_JOB * (0.5 + number * 37 % 100 / 100) for number in range(_FLOOD)]
+    runs = [{"action": SLEEP.key, "input": {"seconds": length}} for length in lengths]
+    body = {"runs": runs, "queue": "default"}
     answer = await trial.post(trial.flooder, "/runs", body)
     assert answer.status_code == 200, answer.text
     for item in answer.json()["items"]:
