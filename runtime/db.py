@@ -54,6 +54,9 @@ class Query(NamedTuple):
 #: waits for a batch before its own waits twice as long, and callers wait for ten seconds or more.
 POOL_TIMEOUT = 5.0
 
+#: Classes of SQLSTATE by which PostgreSQL gives up one transaction and is otherwise well: a
+#: deadlock, a lock that was not had in time.
+_GAVE_UP = ("40", "55")
 #: SQLSTATE of a full disk, and of one that fails.
 _NO_ROOM = ("53100", "58030")
 
@@ -289,10 +292,7 @@ async def _refuse_closed(connection: AsyncConnection[DictRow]) -> None:
 
 def _trouble(state: str | None) -> ServiceUnavailableError:
     """Say what is the matter; with a state (SQLSTATE), the server answered."""
-    if (state or "")[:2] in (
-        "40",
-        "55",
-    ):  # it gave up one transaction: a deadlock, a lock not had in time, …
+    if state is not None and state[:2] in _GAVE_UP:
         return _busy()
     if state in _NO_ROOM:
         return _full(state)

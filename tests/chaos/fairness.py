@@ -14,7 +14,8 @@ from tests.waiting import eventually
 
 __all__ = ["fairness"]
 
-#: Runs of the flood and the seconds that each sleeps, on average; the light tenant's runs, in each half.
+#: Runs of the flood, the seconds that each sleeps on average, and the light tenant's runs, in each
+#: half.
 _FLOOD, _JOB, _LIGHT = 300, 1.0, 30
 #: Seconds between two of the light tenant's runs.
 _PACE = 0.1
