@@ -78,7 +78,7 @@ def api(port: Annotated[int | None, typer.Option(help="Instead of VESICLE_PORT."
     import uvicorn
 
     from runtime.api.app import create_app
-    from runtime.api.serving import Server
+    from runtime.api.serving import Http, Server
     from runtime.memory import settle
 
     config = _logged()
@@ -86,6 +86,7 @@ def api(port: Annotated[int | None, typer.Option(help="Instead of VESICLE_PORT."
     settle()
     served = uvicorn.Config(
         app,
+        http=Http,
         host=config.host,
         port=port or config.port,
         log_config=None,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+import structlog
 from psycopg.rows import dict_row
 from pydantic import SecretStr
 from rich.console import Console
@@ -24,17 +25,21 @@ from runtime.actions.validate import check_spec
 from runtime.clock import monotonic
 from runtime.config.universe import load_universe
 from runtime.credentials.vault import Vault, load_vault
-from runtime.errors import ConfigurationError
+from runtime.errors import ConfigurationError, ServiceUnavailableError
 from runtime.keys import RootKey, create_keys, load_root_key
 from runtime.settings import Settings
 from runtime.tenants.workspaces import ensure_workspace
 
 __all__ = ["Running", "running_instance"]
 
+log = structlog.get_logger()
+
 #: Key and name of the workspace that a sample instance starts with.
 WORKSPACE_KEY, WORKSPACE_NAME = "sample", "Sample workspace"
 #: Seconds in which every process has to be ready.
 _READY = 60.0
+#: Seconds until a server that did not start is tried again: the first, doubled up to the second.
+_FIRST_DELAY, _LONGEST_DELAY = 1.0, 30.0
 
 UNIVERSE = Path(__file__).parents[1] / "universe"
 
@@ -47,12 +52,27 @@ class Running:
     crm_url: str
     supervisor: Supervisor
     embedded: Embedded | None
+    _failures: int = 0
+    _next_watch: float = 0.0
 
     def tend(self) -> None:
         """Take one look at everything; what died is started again."""
         if self.embedded is not None:
-            self.embedded.watch()
+            self._watch(self.embedded)
         self.supervisor.tend()
+
+    def _watch(self, embedded: Embedded) -> None:
+        """Start a server again; one that cannot start now, as on a full disk, may later."""
+        if monotonic() < self._next_watch:
+            return
+        try:
+            embedded.watch()
+            self._failures = 0
+        except ServiceUnavailableError as error:
+            delay = min(_FIRST_DELAY * 2**self._failures, _LONGEST_DELAY)
+            self._failures += 1
+            self._next_watch = monotonic() + delay
+            log.warning("a server does not start", why=error.message, again_in=delay)
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 from typing import Generic, TypeAlias, TypeVar
 
+from runtime.errors import UnreachableError
+
 __all__ = ["Batcher"]
 
 Item = TypeVar("Item")
@@ -30,7 +32,8 @@ class Batcher(Generic[Item, Result]):
 
     `flush` returns one result an item, in order; an exception among them is raised to that item's
     caller alone. If `flush` itself raises and the batch had several items, each is tried again by
-    itself, so that one bad item spoils nobody else's.
+    itself, so that one bad item spoils nobody else's. Not so if the database is away (or full):
+    each would wait for it in turn, and the last of a hundred for a quarter of an hour.
     """
 
     def __init__(
@@ -124,8 +127,9 @@ class Batcher(Generic[Item, Result]):
         try:
             results = await self._flush([item for item, _ in batch])
         except Exception as error:  # noqa: BLE001 - handed to whoever submitted
-            if len(batch) == 1:
-                _settle(batch[0][1], error)
+            if len(batch) == 1 or isinstance(error, UnreachableError):
+                for _, future in batch:
+                    _settle(future, error)
                 return
             for entry in batch:
                 await self._write([entry])

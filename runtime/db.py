@@ -16,11 +16,13 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import orjson
 import psycopg
+import structlog
 from psycopg import AsyncConnection, sql
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from sqlalchemy import text
+from sqlalchemy.exc import InternalError as EngineInternalError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as EngineTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -28,7 +30,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from runtime import metrics
 from runtime.clock import now
-from runtime.errors import ConfigurationError, ServiceUnavailableError
+from runtime.errors import ConfigurationError, ServiceUnavailableError, UnreachableError
 from runtime.keys import RootKey
 from runtime.round_trip import Query, round_trip
 from runtime.settings import Role, Settings
@@ -37,11 +39,19 @@ from runtime.tenancy import Scope
 
 __all__ = ["Database", "Query", "Row", "role_url"]
 
+log = structlog.get_logger()
+
 Row = dict[str, Any]
 
+#: Seconds for which a request waits for a free connection before it is answered with 503. One that
+#: waits for a batch before its own waits twice as long, and callers wait for ten seconds or more.
+POOL_TIMEOUT = 5.0
 
-#: Seconds for which a request waits for a free connection before it is answered with 503.
-POOL_TIMEOUT = 10.0
+#: Classes of SQLSTATE by which PostgreSQL gives up one transaction and is otherwise well: a
+#: deadlock, a lock that was not had in time.
+_GAVE_UP = ("40", "55")
+#: SQLSTATE of a full disk, and of one that fails.
+_NO_ROOM = ("53100", "58030")
 
 _BIND = "SELECT set_config('vesicle.scope', %s, true)"
 #: The same for a transaction whose commit need not be on disk when it is answered.
@@ -197,8 +207,14 @@ class Database:
                 )
                 yield session
                 await session.commit()
-        except (EngineTimeout, OperationalError) as error:
+        except EngineTimeout as error:
             raise _unreachable() from error
+        except OperationalError as error:
+            raise _trouble(getattr(error.orig, "sqlstate", None)) from error
+        except EngineInternalError as error:
+            if not _is_quota(error.orig):
+                raise
+            raise _full("XX000") from error
 
     @asynccontextmanager
     async def unscoped(self, role: Role) -> AsyncIterator[AsyncConnection[DictRow]]:
@@ -228,9 +244,17 @@ class Database:
             raise _unreachable() from error
         except psycopg.errors.ReadOnlySqlTransaction as error:  # a standby, or soon to be primary
             raise _unreachable() from error
+        except psycopg.errors.FeatureNotSupported as error:
+            # A migration gave a table a column, and a statement that was prepared before it would
+            # bring that too. New connections know nothing of old statements.
+            await self._pools[role].drain()
+            raise _busy() from error
+        except psycopg.errors.InternalError_ as error:
+            if not _is_quota(error):
+                raise
+            raise _full(error.sqlstate) from error
         except psycopg.OperationalError as error:
-            # With a state, the server answered: a deadlock, a lock that was not had in time, …
-            raise (_busy() if _is_momentary(error.sqlstate) else _unreachable()) from error
+            raise _trouble(error.sqlstate) from error
 
     def _sign(self, scope: Scope) -> str:
         return self._stamps.sign(
@@ -263,9 +287,13 @@ async def _refuse_closed(connection: AsyncConnection[DictRow]) -> None:
         raise psycopg.OperationalError("The server has closed the connection.")
 
 
-def _is_momentary(state: str | None) -> bool:
-    """Return whether PostgreSQL gave up one transaction (40, 55) and is otherwise well."""
-    return state is not None and state[:2] in ("40", "55")
+def _trouble(state: str | None) -> ServiceUnavailableError:
+    """Say what is the matter; with a state (SQLSTATE), the server answered."""
+    if state is not None and state[:2] in _GAVE_UP:
+        return _busy()
+    if state in _NO_ROOM:
+        return _full(state)
+    return _unreachable()
 
 
 def _busy() -> ServiceUnavailableError:
@@ -275,8 +303,21 @@ def _busy() -> ServiceUnavailableError:
     )
 
 
+def _is_quota(error: BaseException | None) -> bool:
+    """Return whether a file may not grow: PostgreSQL knows ENOSPC, and no quota or limit."""
+    return "could not extend file" in str(error) or "could not write" in str(error)
+
+
+def _full(state: str | None) -> ServiceUnavailableError:
+    log.error("database.no_room", state=state)
+    return UnreachableError(
+        "The database has no room to write; nothing was changed. Try again later.",
+        headers={"Retry-After": "30"},
+    )
+
+
 def _unreachable() -> ServiceUnavailableError:
-    return ServiceUnavailableError(
+    return UnreachableError(
         "The database cannot be reached; try again shortly.", headers={"Retry-After": "5"}
     )
 

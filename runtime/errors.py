@@ -37,6 +37,7 @@ __all__ = [
     "RunStoppedError",
     "RunTimedOutError",
     "ServiceUnavailableError",
+    "UnreachableError",
     "VesicleError",
 ]
 
@@ -89,6 +90,10 @@ class ServiceUnavailableError(VesicleError):
 
     status = 503
     retryable = True
+
+
+class UnreachableError(ServiceUnavailableError):
+    """A part that everything needs is not reachable, whatever is asked of it."""
 
 
 # --- the request is at fault --------------------------------------------------------------------

@@ -36,7 +36,7 @@ from runtime.run_records import RunRecords
 from runtime.runs.hold import MAX_TAKEOVERS, Refusal
 from runtime.runs.holder import Held, Holder
 from runtime.runs.postpone import HORIZON
-from runtime.runs.states import Claim, Ending, Postponement, Ticket
+from runtime.runs.states import KINDS, Claim, Ending, Postponement, Ticket
 from runtime.workload import Workload
 
 __all__ = ["Execution", "NotNowError", "NotOursError"]
@@ -54,6 +54,8 @@ _OBSTACLES = {
 _TROUBLE = (VesicleError, psycopg.OperationalError, psycopg.InterfaceError)
 #: Seconds after which a run that met trouble of ours is tried again; that is not an attempt.
 _TROUBLE_WAIT = 1.0
+#: Seconds after which a run of a kind that is not known here is looked at again, by whoever it is.
+_LATER_KIND = 2.0
 _UNSTORABLE_RESULT = "What the action returned cannot be stored: it holds itself or nests too deep."
 
 
@@ -122,6 +124,9 @@ class Execution:
         NotOursError for a message that must not run, NotNowError for one that must come again, and
         errors of PostgreSQL itself. A message for a run that has ended does nothing.
         """
+        if ticket.kind not in KINDS:
+            # A later release sends it, which runs beside this one: its workers know what to do.
+            raise NotNowError(_LATER_KIND)
         self._preparer.expect(ticket.owner)
         claim = await self._records.claim(ticket)
         if isinstance(claim, Refusal):
@@ -196,6 +201,10 @@ class Execution:
         except _UnknownOutcomeError as error:
             return _failed(error, "outcome_unknown")
         except VesicleError as error:
+            if progress.prepared is None and isinstance(error, ServiceUnavailableError):
+                # Nothing was done yet in this attempt; what an earlier one did is not forgotten.
+                await self._records.hand_back(claim)
+                raise NotNowError(_TROUBLE_WAIT) from error
             return _again_or_failed(progress, error)
         except Exception as error:
             # The text of a stranger's exception may hold anything; the log names its place only.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
-from runtime import jsontext
+from runtime import jsontext, metrics
 from runtime.settings import Settings
 
 __all__ = ["configure"]
@@ -31,6 +31,29 @@ _SECRET = frozenset(
 )
 
 
+class _Forgiving:
+    """Writes where logs go, and does without a line that finds no room or nobody who reads.
+
+    A full volume must not fail the run that only wanted to say something. What is lost is counted.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            self._stream.write(text)
+        except (OSError, ValueError):  # ValueError: it is closed
+            metrics.log_line_lost()
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            metrics.log_line_lost()
+
+
 def configure(settings: Settings) -> None:
     """Set up structlog, and send the libraries' own log lines the same way."""
     shared: list[Any] = [
@@ -47,11 +70,11 @@ def configure(settings: Settings) -> None:
     level = logging.getLevelNamesMapping().get(settings.log_level.upper(), logging.INFO)
     # The file itself: dramatiq puts a pipe to its master process in its place, and a line through
     # that costs two processes as much as a tenth of a run.
-    errors = sys.__stderr__ or sys.stderr
+    errors = _Forgiving(sys.__stderr__ or sys.stderr)
     structlog.configure(
         processors=[*shared, _plain_exception, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(errors),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", errors)),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(errors)

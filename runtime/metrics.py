@@ -16,6 +16,7 @@ __all__ = [
     "claim_refused",
     "credits_refused",
     "event_received",
+    "log_line_lost",
     "outside_call",
     "queue_depth",
     "queue_unknown",
@@ -74,6 +75,7 @@ _takeovers = Counter("vesicle_run_takeovers", "Runs taken over from a worker tha
 _credits_refused = Counter(
     "vesicle_credits_refused", "Reservations of credits that did not fit a limit.", ["reason"]
 )
+_log_lines_lost = Counter("vesicle_log_lines_lost", "Lines of the log that could not be written.")
 _calls = Histogram(
     "vesicle_outside_call_seconds",
     "Calls to outside apps, redirects included, by answer (2xx) or failure.",
@@ -198,6 +200,11 @@ def watch_slots(total: int, in_use: Callable[[], int]) -> None:
     """Show how many of this worker's slots are in use."""
     _slots.set(total)
     _slots_used.set_function(in_use)
+
+
+def log_line_lost() -> None:
+    """Count a line of the log for which there was no room."""
+    _log_lines_lost.inc()
 
 
 # --- what is looked at from outside ---------------------------------------------------------------

@@ -17,7 +17,6 @@ from functools import lru_cache
 from typing import Any, LiteralString, NamedTuple
 from weakref import WeakKeyDictionary
 
-import psycopg
 from psycopg import AsyncConnection, pq
 from psycopg.abc import Buffer, Transformer
 from psycopg.adapt import PyFormat
@@ -40,8 +39,6 @@ _PREPARED = 300
 #: Seconds for the server to hear that nobody waits for its answer any more.
 _FAREWELL = 1.0
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\))?s|%%")
-#: States of errors after which what a connection has prepared is of no use: tables have changed.
-_OUTDATED = frozenset({"0A000", "26000"})
 
 
 class _Statement(NamedTuple):
@@ -92,7 +89,7 @@ async def round_trip(
         if result.status == pq.ExecStatus.FATAL_ERROR:
             for each in list(session.prepared)[before:]:
                 del session.prepared[each]
-            raise await _error(connection, result)
+            raise error_from_result(result)
     answers = iter(results)
     return [_rows(session.transformer, _answer(answers, is_new=new)) for new in is_new]
 
@@ -187,13 +184,6 @@ def _rows(transformer: Transformer, result: pq.abc.PGresult) -> list[DictRow]:
     transformer.set_pgresult(result)
     names = [(result.fname(number) or b"").decode() for number in range(result.nfields)]
     return transformer.load_rows(0, result.ntuples, lambda values: dict(zip(names, values)))  # noqa: B905 - as many as there are columns, for each of many rows
-
-
-async def _error(connection: AsyncConnection[DictRow], result: pq.abc.PGresult) -> psycopg.Error:
-    error = error_from_result(result)
-    if error.sqlstate in _OUTDATED:
-        await connection.close()  # the next one prepares anew
-    return error
 
 
 async def _abandon(connection: AsyncConnection[DictRow]) -> None:

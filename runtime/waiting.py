@@ -49,6 +49,8 @@ class Waiters:
         self._channels = redis.pubsub(ignore_subscribe_messages=True)
         self._events: dict[str, set[asyncio.Event]] = {}
         self._reader: asyncio.Task[None] | None = None
+        #: Whether nobody is to wait any longer, since the process stops.
+        self.ended = False
 
     @asynccontextmanager
     async def listening(self, run_id: UUID) -> AsyncIterator[asyncio.Event]:
@@ -73,6 +75,13 @@ class Waiters:
                 with contextlib.suppress(RedisError, OSError):
                     await self._channels.unsubscribe(channel)
 
+    def end(self) -> None:
+        """Wake everybody: who waits for a run hears that it goes on, and asks another process."""
+        self.ended = True
+        for events in self._events.values():
+            for event in events:
+                event.set()
+
     async def close(self) -> None:
         """Stop listening."""
         if self._reader is not None:
@@ -83,6 +92,10 @@ class Waiters:
         # Without a subscription `listen` ends; the next waiter starts another reader.
         while self._events:
             try:
+                if not self._channels.subscribed:
+                    # A waiter's own attempt has failed, or is just under way. Without this `listen`
+                    # would end at once, again and again, and nothing else ever have its turn.
+                    await self._channels.subscribe(*self._events)
                 async for message in self._channels.listen():
                     for event in self._events.get(message["channel"].decode(), ()):
                         event.set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import orjson
 from dramatiq import Encoder, Message
@@ -10,7 +10,8 @@ from dramatiq.errors import DecodeError
 
 __all__ = ["LaneEncoder", "read_message"]
 
-#: A message's fields and their types; nothing may be missing and nothing else be there.
+#: A message's fields and their types; none may be missing. What else there is comes from a later
+#: release, beside which this one may run for a while, and is not looked at.
 _FIELDS: dict[str, type] = {
     "queue_name": str,
     "actor_name": str,
@@ -38,12 +39,12 @@ class LaneEncoder(Encoder):
             fields = orjson.loads(data)
         except orjson.JSONDecodeError as error:
             raise DecodeError("It is not JSON.", data, error) from None
-        if not isinstance(fields, dict) or fields.keys() != _FIELDS.keys():
+        if not isinstance(fields, dict) or not fields.keys() >= _FIELDS.keys():
             raise DecodeError("It has not the fields of a message.", data, None)
         for name, kind in _FIELDS.items():
             if type(fields[name]) is not kind:
                 raise DecodeError(f"Its {name} has the wrong type.", data, None)
-        return cast("dict[str, Any]", fields)
+        return {name: fields[name] for name in _FIELDS}
 
 
 _ENCODER = LaneEncoder()

@@ -20,7 +20,7 @@ def run() -> None:
     if given is not None:
         _migrate(given)
         return
-    with create_engine(context.config.get_main_option("sqlalchemy.url") or "").begin() as own:
+    with create_engine(context.config.get_main_option("sqlalchemy.url") or "").connect() as own:
         _migrate(own)
 
 
@@ -29,10 +29,10 @@ def _migrate(connection: object) -> None:
         connection=connection,  # type: ignore[arg-type] # given by our own caller
         target_metadata=SQLModel.metadata,
         include_object=_include,
+        # Each by itself: what one has locked is free again before the next begins, and one that
+        # builds an index beside the work that goes on (`autocommit_block`) can.
+        transaction_per_migration=True,
     )
-    # One migration at a time, and none that waits behind a long statement for more than this.
-    connection.exec_driver_sql("SET LOCAL lock_timeout = '5s'")  # type: ignore[attr-defined] # ditto
-    connection.exec_driver_sql("SELECT pg_advisory_xact_lock(8600)")  # type: ignore[attr-defined]
     with context.begin_transaction():
         context.run_migrations()
 

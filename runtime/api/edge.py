@@ -16,11 +16,20 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from runtime import metrics
 from runtime.clock import monotonic
-from runtime.errors import BadRequestError, InternalError, PayloadTooLargeError, VesicleError
+from runtime.errors import (
+    BadRequestError,
+    InternalError,
+    PayloadTooLargeError,
+    ServiceUnavailableError,
+    VesicleError,
+)
 
-__all__ = ["Edge"]
+__all__ = ["LARGEST_HEAD", "Edge"]
 
 log = structlog.get_logger()
+
+#: Bytes of all headers of a request together.
+LARGEST_HEAD = 65_536
 
 #: Seconds for which a body that was refused is still taken.
 _LINGER = 5.0
@@ -30,6 +39,11 @@ _HUNG_UP = 499
 
 #: Where somebody may post by knowing the address, the address is a secret.
 _WEBHOOK_KEY = re.compile(r"wh_[\w-]+", re.ASCII)
+
+_STOPPING = (
+    "This process stops before it could finish the request; ask again. With an Idempotency-Key,"
+    " what was accepted is not accepted twice."
+)
 
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -65,12 +79,16 @@ class Edge:
             await send(message)
 
         try:
-            if (nul := _nul_in(scope)) is not None:
-                await _answer(sending, nul, request_id)
-            else:
-                await self._app(scope, body.receive, sending)
+            await self._serve(scope, body, sending, request_id)
         except ClientDisconnect:
             status = _HUNG_UP
+        except asyncio.CancelledError:
+            # The server stops, and this request has outlasted its patience.
+            if begun or (task := asyncio.current_task()) is None:
+                raise
+            task.uncancel()
+            error = ServiceUnavailableError(_STOPPING, headers={"Retry-After": "1"})
+            await _answer(sending, error, request_id)
         except Exception as error:
             log.exception("request.crashed", error=type(error).__name__)
             if begun:
@@ -88,6 +106,13 @@ class Edge:
             route = getattr(scope.get("route"), "path", None)
             metrics.request_answered(scope["method"], route, status, seconds)
             clear_contextvars()
+
+    async def _serve(self, scope: Scope, body: _Body, send: Send, request_id: str) -> None:
+        """Ask the app, unless no request may look like this one."""
+        if (refusal := _too_large(scope) or _nul_in(scope)) is not None:
+            await _answer(send, refusal, request_id)
+        else:
+            await self._app(scope, body.receive, send)
 
 
 def _name_request(scope: Scope) -> str:
@@ -143,6 +168,16 @@ class _Body:
                     message = await self._receive()
 
 
+def _too_large(scope: Scope) -> BadRequestError | None:
+    """Return the refusal of headers that nobody needs, of which copies would be kept about."""
+    size = sum(len(name) + len(value) for name, value in scope["headers"])
+    if size <= LARGEST_HEAD:
+        return None
+    return PayloadTooLargeError(
+        f"The headers are larger than {LARGEST_HEAD} bytes.", data={"largest": LARGEST_HEAD}
+    )
+
+
 def _nul_in(scope: Scope) -> BadRequestError | None:
     """Return the refusal of a NUL character, which no name holds and PostgreSQL does not take."""
     if "\x00" in scope["path"]:
@@ -161,6 +196,7 @@ async def _answer(send: Send, error: VesicleError, request_id: str) -> None:
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
+        *((name.lower().encode(), text.encode()) for name, text in error.headers.items()),
     ]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

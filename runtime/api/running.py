@@ -134,14 +134,15 @@ async def _until(
 ) -> DictRow:
     deadline = monotonic() + wait
     while True:
-        left = deadline - monotonic()
+        left = 0.0 if services.waiters.ended else deadline - monotonic()
         try:
             async with asyncio.timeout(max(0.0, min(left, RECHECK))):
                 await ended.wait()
         except TimeoutError:
             pass
         row = await _read(services, caller, run_id)
-        if row["status"] in TERMINAL or monotonic() >= deadline:
+        is_over = monotonic() >= deadline or services.waiters.ended
+        if row["status"] in TERMINAL or is_over:
             return row
         ended.clear()
 

@@ -69,6 +69,10 @@ class _Cancellable:
         try:
             async with asyncio.timeout(patience):
                 await parent.send_packed_command(command, check_health=check_health)
+        except RuntimeError as error:
+            # So says uvloop of a connection that the other side has just closed.
+            await parent.disconnect(nowait=True)
+            raise redis.ConnectionError("The server has closed the connection.") from error
         finally:
             self.socket_timeout = patience
 

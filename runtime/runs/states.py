@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from uuid import UUID
 
 from runtime.tenancy import Owner
 
 __all__ = [
+    "KINDS",
     "TERMINAL",
     "Claim",
     "Ending",
@@ -32,6 +33,8 @@ RunKind = Literal[
     "event-pull",
     "event-setup",
 ]
+#: What this release can run.
+KINDS = frozenset(get_args(RunKind))
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,7 +175,7 @@ def _unreadable(message: dict[str, Any]) -> dict[str, bytes]:
         "no JSON": b"{'run_id': 1}",
         "JSON of another kind": b"[1, 2, 3]",
         "no message": b'{"run_id": "x"}',
-        "a message with a field too many": orjson.dumps({**message, "extra": 1}),
+        "a message with a field too few": orjson.dumps({**message, "options": None}),
         "a message without an id": orjson.dumps({**message, "message_id": None}),
         "a message whose arguments are none": orjson.dumps({**message, "kwargs": "x"}),
         "nesting without end": b'{"a":' * 5000,

@@ -11,6 +11,7 @@ import pytest
 import uvicorn
 from structlog.testing import capture_logs
 
+from runtime.api.serving import Http
 from runtime.tenants.tokens import mint
 from tests.bad_input.conftest import check_envelope
 
@@ -21,7 +22,7 @@ _CHUNK = b"x" * 65_536
 async def server(app):
     """The API behind the server that production uses; yields its port."""
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
+    config = uvicorn.Config(app, http=Http, log_config=None, access_log=False, lifespan="off")
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None
     with listening:
@@ -109,6 +110,26 @@ async def test_a_body_just_within_the_bounds(connection):
     writer.write(b"POST /act HTTP/1.1\r\n" + headers + length + body)
     status, _, answer = await _answer(reader)
     assert (status, answer["key"]) == (404, "not_found")
+
+
+async def test_headers_that_are_too_large(connection):
+    """More headers than anybody needs are refused before anything is looked up."""
+    reader, writer, headers = connection
+    large = b"X-Large: " + b"x" * 70_000 + b"\r\n\r\n"
+    writer.write(b"GET /runs HTTP/1.1\r\n" + headers + large)
+    status, _, body = await _answer(reader)
+    assert (status, body["key"]) == (413, "payload_too_large")
+    assert body["data"] == {"largest": 65_536}
+
+
+async def test_a_header_without_end(connection):
+    """A header that goes on and on is not kept in memory: the connection ends."""
+    reader, writer, headers = connection
+    writer.write(b"GET /runs HTTP/1.1\r\n" + headers + b"X-Large: ")
+    sending = asyncio.create_task(_push(writer, 20_000_000, bytes))
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    assert head.startswith(b"HTTP/1.1 400 ")
+    sending.cancel()
 
 
 async def test_a_caller_who_hangs_up(connection, shop, next_door):

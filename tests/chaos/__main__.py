@@ -17,9 +17,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--logs", type=Path, help="copy the processes' logs into this folder")
+    parser.add_argument("--beside", metavar="COMMIT", help="every second process runs that code")
     given = parser.parse_args()
-    _say(f"seed {given.seed}, {given.seconds:g} s")
-    outcome = asyncio.run(campaign(given.seed, given.seconds, say=_say, keep=given.logs))
+    beside = f", beside {given.beside}" if given.beside else ""
+    _say(f"seed {given.seed}, {given.seconds:g} s{beside}")
+    outcome = asyncio.run(
+        campaign(given.seed, given.seconds, say=_say, keep=given.logs, beside=given.beside)
+    )
     _say(outcome.report())
     _say("every invariant holds" if outcome.ok else "BROKEN")
     sys.exit(0 if outcome.ok else 1)

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import shutil
+import subprocess
+import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 from pydantic import SecretStr
 
 from runtime.clock import monotonic
 from runtime.keys import create_keys, load_root_key
 from runtime.settings import Settings
 from tests.chaos.checker import Evidence, judge_runs
+from tests.chaos.fairness import fairness
 from tests.chaos.faults import Field
+from tests.chaos.fullness import judge_faults
+from tests.chaos.hostile import HostileApp
+from tests.chaos.hostility import hostility
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
-from tests.chaos.measures import judge_credits, judge_queue, judge_times
+from tests.chaos.measures import judge_credits, judge_queue, judge_sessions, judge_times
 from tests.chaos.nemesis import Nemesis, Strike
-from tests.chaos.processes import Processes
+from tests.chaos.processes import ROOT, Processes
+from tests.chaos.refusals import refusals, unaudited
 from tests.chaos.scene import Database, connect_tenants, make_scene
 from tests.chaos.servers import OwnedServers
+from tests.chaos.trials import Trial
 from tests.chaos.verdict import Verdict, table
 from tests.samples import install_functions
 from tests.waiting import eventually
@@ -33,6 +43,9 @@ __all__ = ["Outcome", "campaign"]
 
 #: Seconds after the last fault in which everything has to be answered and every run to end.
 DRAIN = 60.0
+
+#: What is tried before anything is broken, one after the other.
+_TRIALS = (fairness, hostility, refusals, unaudited)
 
 _OPEN = "SELECT count(*) FROM runs WHERE status IN ('queued', 'running')"
 
@@ -101,11 +114,11 @@ class _Ground:
     field: Field
     ledger: Ledger
     load: Load
-    api: str
+    trial: Trial
 
 
 @asynccontextmanager
-async def _ground(seed: int, folder: Path) -> AsyncIterator[_Ground]:
+async def _ground(seed: int, folder: Path, beside: str | None) -> AsyncIterator[_Ground]:
     home = folder / "home"
     async with contextlib.AsyncExitStack() as stack:
         servers = OwnedServers(home)
@@ -121,42 +134,76 @@ async def _ground(seed: int, folder: Path) -> AsyncIterator[_Ground]:
         ledger = Ledger(seed)
         stack.push_async_callback(ledger.close)
         await ledger.open()
+        hostile = HostileApp()
+        stack.push_async_callback(hostile.close)
+        await hostile.open()
         database = Database(urls.owner_url, urls.admin_url)
         scene = await make_scene(settings, root, database, ledger.port)
         functions = folder / "functions"
         functions.mkdir()
-        processes = Processes(settings, root, folder, install_functions(functions))
+        install_functions(functions)
+        other = None if beside is None else await _code_of(beside, folder / "other")
+        processes = Processes(settings, root, folder, functions, other)
         stack.push_async_callback(processes.close)
-        await processes.open(ledger.port)
+        await processes.open([ledger.port, hostile.port])
         apis = [process.url for process in processes.of("api")]
         await connect_tenants(scene, apis[0])
         load = Load(seed, scene.tenants, apis)
-        yield _Ground(
-            Field(servers, processes, database, urls.redis_url, load), ledger, load, apis[0]
-        )
+        light, flooder = scene.extra["light"], scene.extra["flooder"]
+        http = await stack.enter_async_context(httpx2.AsyncClient(timeout=30, trust_env=False))
+        manager = scene.managers[-1]
+        trial = Trial(load, database, processes, hostile, light, flooder, manager, http)
+        field = Field(servers, processes, database, urls.redis_url, load)
+        yield _Ground(field, ledger, load, trial)
+
+
+async def _code_of(commit: str, folder: Path) -> Path:
+    """Write the code of a commit of this repository into a folder; return that."""
+    packed = await _output("git", "archive", "--format=tar", commit)
+    await asyncio.to_thread(_unpack, packed, folder)
+    return folder
+
+
+async def _output(*command: str) -> bytes:
+    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=subprocess.PIPE)
+    told, _ = await process.communicate()
+    assert process.returncode == 0, f"{' '.join(command)} failed; is the commit here?"
+    return told
+
+
+def _unpack(packed: bytes, folder: Path) -> None:
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        archive.extractall(folder, filter="data")
 
 
 async def campaign(
-    seed: int, seconds: float, *, say: Callable[[str], object] = str, keep: Path | None = None
+    seed: int,
+    seconds: float,
+    *,
+    say: Callable[[str], object] = str,
+    keep: Path | None = None,
+    beside: str | None = None,
 ) -> Outcome:
     """Load the system and strike at it for so many seconds; return the figures.
 
-    Each fault is told to `say`. Logs are copied to `keep`, if it is given.
+    Each fault is told to `say`. Logs are copied to `keep`, if it is given. Every second process
+    runs the code of the commit `beside`, if one is given.
     """
     folder = Path(tempfile.mkdtemp(prefix="vesicle-chaos-"))
     _let_in(folder)
     try:
-        async with _ground(seed, folder) as ground:
+        async with _ground(seed, folder, beside) as ground:
             nemesis = Nemesis(seed, ground.field, say)
             async with asyncio.TaskGroup() as both:
                 both.create_task(ground.load.run())
                 try:
+                    tried = [v for each in _TRIALS for v in await each(ground.trial)]
                     await nemesis.rage(seconds)
                 finally:
                     ground.load.going = False
                     since = monotonic()
             drained = await _drained(ground.field.database, since)
-            return await _judge(seed, ground, nemesis, drained)
+            return await _judge(seed, ground, nemesis, drained, tried)
     finally:
         if keep is not None:
             _copy_logs(folder, keep)
@@ -174,7 +221,9 @@ async def _drained(database: Database, since: float) -> float:
     return monotonic() - since
 
 
-async def _judge(seed: int, ground: _Ground, nemesis: Nemesis, drained: float) -> Outcome:
+async def _judge(
+    seed: int, ground: _Ground, nemesis: Nemesis, drained: float, tried: Sequence[Verdict]
+) -> Outcome:
     field = ground.field
     runs = await field.database.rows("SELECT * FROM runs WHERE kind IN ('action', 'flow')")
     evidence = Evidence(
@@ -188,10 +237,11 @@ async def _judge(seed: int, ground: _Ground, nemesis: Nemesis, drained: float) -
         moves=await field.database.rows("SELECT * FROM chaos_moves ORDER BY at"),
     )
     verdicts = [
+        *tried,
         *judge_runs(evidence),
-        *judge_times(
-            nemesis.strikes, evidence, ground.load.attempts, field.stops, field.processes.deaths
-        ),
+        *judge_times(nemesis.strikes, evidence, ground.load.attempts, field),
+        *judge_faults(nemesis.strikes, evidence, ground.load.attempts, field),
+        *await judge_sessions(field.database),
         *await _judge_queue(field),
         *await judge_credits(field.database),
     ]

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import orjson
 import redis.asyncio
 from dramatiq.message import Message
 
+from runtime.clock import now
 from runtime.dispatch import actor_of
 from runtime.lanes.client import Lanes, connect
 from runtime.lanes.messages import QueuedMessage
 from runtime.lanes.operations import enqueue
 from tests.chaos.link import Condition
-from tests.chaos.load import Load
+from tests.chaos.load import Answer, Load
+from tests.chaos.next_release import messages_of_next_release, migrate_ahead
 from tests.chaos.processes import LEASE, Kind, Process, Processes
 from tests.chaos.scene import Database
 from tests.chaos.servers import OwnedServers
+from tests.waiting import eventually
 
-__all__ = ["Fault", "Field", "last", "pairs"]
+__all__ = ["Fault", "Field", "Stop", "last", "pairs"]
 
 _BURST = 60
 _POISON = 20
+#: Requests that are made while a disk is full.
+_PROBES = 40
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,17 @@ class Fault:
     lasts: float
     #: What comes before the strike, such as work that it shall meet.
     before: Callable[[], Awaitable[object]] | None = None
+    #: Whether it strikes at everything, so that nothing else can be done at the same time.
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A process that was told to stop: when, and for how many seconds it went on."""
+
+    kind: Kind
+    at: datetime
+    seconds: float
 
 
 async def _nothing() -> None:
@@ -56,10 +74,17 @@ class Field:
     database: Database
     valkey_url: str = field(repr=False)
     load: Load
-    #: Seconds that each worker took to end after SIGTERM.
-    stops: list[float] = field(default_factory=list)
+    #: Processes that were ended by SIGTERM.
+    stops: list[Stop] = field(default_factory=list)
     #: Ids of the messages that may never be acted on.
     poison: list[str] = field(default_factory=list)
+    #: Runs whose message came from the next release.
+    later: list[str] = field(default_factory=list)
+    #: Seconds that somebody waited for a lock of a migration, of each migration the longest.
+    locks: list[float] = field(default_factory=list)
+    #: Lines of logs that found no room, and answers that were given while disks were full.
+    lost_lines: list[int] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
 
     @asynccontextmanager
     async def valkey(self) -> AsyncIterator[redis.asyncio.Redis]:
@@ -72,13 +97,10 @@ class Field:
 
     def core(self, chosen: random.Random) -> list[Fault]:
         """Return every fault that is not of a link, each at a target that the seed chooses."""
-        worker, other, paused, stopping = (
-            chosen.choice(self.processes.of("worker")) for _ in range(4)
-        )
+        worker, paused, stopping = (chosen.choice(self.processes.of("worker")) for _ in range(3))
         api, scheduler = (chosen.choice(self.processes.of(kind)) for kind in ("api", "scheduler"))
         return [
             self._killed(worker),
-            self._killed(other),
             self._killed(api),
             self._killed(scheduler),
             self._paused(paused),
@@ -88,7 +110,13 @@ class Field:
             self._flushed(),
             self._postgres_killed(chosen.uniform(0.5, 3)),
             self._sessions_ended(),
+            self._read_only(chosen.uniform(2, 4)),
             self._poisoned(chosen),
+            *self._full_disks(),
+            self._logs_full(),
+            self._migrated(),
+            self._sent_by_next_release(),
+            self._rolled(),
         ]
 
     def links(self, chosen: random.Random) -> list[Fault]:
@@ -123,10 +151,7 @@ class Field:
         return Fault("SIGSTOP worker past its lease", process.name, stop, resume, LEASE + 3)
 
     def _terminated(self, process: Process) -> Fault:
-        async def terminate() -> None:
-            assert process.handle is not None
-            process.handle.terminate()
-            self.stops.append(await self.processes.ended(process))
+        terminate = lambda: self._stop(process)  # noqa: E731 - as short as its use
 
         async def start() -> None:
             self.processes.start(process)
@@ -155,6 +180,112 @@ class Field:
     def _sessions_ended(self) -> Fault:
         end = self.database.end_all_sessions
         return Fault("all PostgreSQL sessions ended", "postgres", end, _nothing, 0.1)
+
+    def _read_only(self, lasts: float) -> Fault:
+        """Have PostgreSQL refuse to write, as a primary does that was just replaced."""
+        refuse = lambda: self.database.set("default_transaction_read_only", "on")  # noqa: E731
+        allow = lambda: self.database.set("default_transaction_read_only", None)  # noqa: E731
+        return Fault("PostgreSQL read-only", "postgres", refuse, allow, lasts)
+
+    def _full_disks(self) -> list[Fault]:
+        """Leave no room: for data, for WAL (which ends PostgreSQL), for Valkey's file alone."""
+
+        async def fill_and_ask() -> None:
+            await self.servers.fill()
+            self.answers.extend(await self.load.probe(_PROBES))
+
+        async def fill_and_write() -> None:
+            await self.servers.fill()
+            await self.database.write_wal()
+            self.answers.extend(await self.load.probe(_PROBES))
+
+        async def refuse() -> None:
+            self.servers.valkey_folder().chmod(0o500)
+            async with self.valkey() as client:
+                await client.config_set("save", "1 1")
+                await eventually(lambda: _fails_to_save(client))
+
+        async def allow() -> None:
+            self.servers.valkey_folder().chmod(0o700)
+            async with self.valkey() as client:
+                await eventually(lambda: _saves(client))
+                await client.config_set("save", "")
+
+        room = self.servers.make_room
+        faults = [
+            Fault("disk full: WAL", "disk", fill_and_write, room, 1.0, alone=True),
+            Fault("Valkey cannot save (MISCONF)", "valkey", refuse, allow, 5.0, alone=True),
+        ]
+        if self.servers.has_volume:
+            burst = lambda: self.load.burst(_BURST)  # noqa: E731 - as short as its use
+            faults.append(
+                Fault("disk full: data", "disk", fill_and_ask, room, 3.0, burst, alone=True)
+            )
+        return faults
+
+    def _logs_full(self) -> Fault:
+        """Leave our processes no room for logs, and give them something to say."""
+
+        async def fill() -> None:
+            self.processes.limit_files(0)
+            await self.database.end_all_sessions()
+
+        async def make_room() -> None:
+            self.lost_lines.append(await self.processes.lost_lines())
+            self.processes.limit_files(None)
+
+        return Fault("log volume full", "logs", fill, make_room, 3.0, alone=True)
+
+    def _migrated(self) -> Fault:
+        """Migrate to the next release while everything is at work."""
+
+        async def migrate() -> None:
+            self.locks.append(
+                await self.database.longest_wait(
+                    asyncio.to_thread(migrate_ahead, self.database.owner_url, self.processes.root)
+                )
+            )
+
+        return Fault("migration under load", "migration", migrate, _nothing, 0.1, alone=True)
+
+    def _sent_by_next_release(self) -> Fault:
+        """Lose all messages, and have the next release send those of the runs that wait."""
+
+        async def send() -> None:
+            async with self.valkey() as client:
+                await client.flushall()
+                rows = await self.database.rows(
+                    "SELECT id AS run_id, workspace_id, tenant_id, kind FROM runs"
+                    " WHERE status = 'queued' AND queue = 'default' AND due_at IS NULL"
+                )
+                messages = messages_of_next_release(rows, self.processes.root, "default")
+                await Lanes(client, "default").run(enqueue(messages))
+            self.later.extend(message.message_id for message in messages)
+
+        burst = lambda: self.load.burst(_BURST)  # noqa: E731 - as short as its use
+        name = "messages of the next release"
+        return Fault(name, "valkey", send, _nothing, 0.1, burst, alone=True)
+
+    def _rolled(self) -> Fault:
+        """Stop and start every process, half of each kind at once, as an upgrade does."""
+
+        async def roll() -> None:
+            for number in (0, 1):
+                half = [self.processes.of(kind)[number] for kind in ("worker", "api", "scheduler")]
+                await asyncio.gather(*map(self._stop, half))
+                for process in half:
+                    self.processes.start(process)
+                await self.processes.ready()
+
+        return Fault("rolling restart of all", "rolling", roll, _nothing, 0.1, alone=True)
+
+    async def _stop(self, process: Process) -> None:
+        """End a process by SIGTERM; note how long it took, and how long a worker's runs did."""
+        assert process.handle is not None
+        since = now()
+        process.handle.terminate()
+        seconds = await self.processes.ended(process)
+        self.stops.append(Stop(process.kind, since, seconds))
 
     def _poisoned(self, chosen: random.Random) -> Fault:
         """Put messages into the queue that no worker may act on: unreadable ones and forged ones.
@@ -208,6 +339,18 @@ class Field:
         return Fault(name, f"{kind} to {server}", strike, heal, lasts if condition else 0.1)
 
 
+async def _saves(client: redis.asyncio.Redis) -> bool:
+    """Have Valkey save; return whether its last attempt went well."""
+    with contextlib.suppress(redis.exceptions.ResponseError):  # it is at it
+        await client.bgsave()
+    told = await client.info("persistence")
+    return told["rdb_last_bgsave_status"] == "ok" and not told["rdb_bgsave_in_progress"]
+
+
+async def _fails_to_save(client: redis.asyncio.Redis) -> bool:
+    return not await _saves(client)
+
+
 def _forged(row: dict[str, object]) -> bytes:
     message: Message[None] = Message(
         queue_name="default",
@@ -225,6 +368,7 @@ def _forged(row: dict[str, object]) -> bytes:
 
 def pairs(faults: Sequence[Fault], chosen: random.Random) -> tuple[Fault, Fault]:
     """Choose two faults of different subjects."""
+    faults = [fault for fault in faults if not fault.alone]
     first = chosen.choice(faults)
     second = chosen.choice([fault for fault in faults if fault.subject != first.subject])
     return first, second

@@ -8,7 +8,7 @@ import socket
 import struct
 from typing import Literal
 
-__all__ = ["Condition", "Link"]
+__all__ = ["Condition", "Link", "reset"]
 
 #: `cut` refuses connections and ends those that are open; `hole` lets nothing through, for as long
 #: as it lasts; `up_only` brings requests to the server and loses its answers; `slow` delays both.
@@ -59,10 +59,7 @@ class Link:
     def reset(self) -> None:
         """End every connection that is open with RST, as a fail-over does."""
         for writer in list(self._writers):
-            socket_ = writer.get_extra_info("socket")
-            with contextlib.suppress(OSError):
-                socket_.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_FAREWELL)
-            writer.transport.abort()
+            reset(writer)
 
     async def close(self) -> None:
         """Close the link for good."""
@@ -115,3 +112,11 @@ class Link:
                 await writer.drain()
         for each in both:
             each.close()
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection with RST."""
+    socket_ = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        socket_.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_FAREWELL)
+    writer.transport.abort()

@@ -18,13 +18,15 @@ import httpx2
 from runtime.clock import monotonic
 from tests.chaos.scene import ACTIONS, Action, Tenant
 
-__all__ = ["Load", "Operation"]
+__all__ = ["Answer", "Attempt", "Load", "Operation"]
 
 _CALLERS = 20
 #: Seconds after which a caller takes no answer for an unknown one, and before it asks again.
 _PATIENCE, _PAUSE = 4.0, 0.5
 #: Seconds that a caller who waits for its result asks the API to wait.
 _SYNC_WAIT = 2
+#: Seconds that a probe waits for its answer: longer than an API waits for its database.
+_PROBE_TIME = 20.0
 _SYNC, _STOPPED, _REPEATED, _LOOKED_AT = 0.25, 0.04, 0.05, 0.3
 
 
@@ -51,12 +53,24 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What the API said to a request for a run."""
+
+    status: int
+    #: Whether it accepted, or refused as promised: in the envelope, and saying when to come again.
+    is_sound: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One request to accept a run: when it was answered, and whether the API could serve it."""
 
     at: float
     seconds: float
     served: bool
+    #: What was answered; None if nothing was.
+    answer: Answer | None = None
 
 
 class Load:
@@ -73,6 +87,7 @@ class Load:
         self._tenants = tenants
         self._apis = apis
         self._bursts = 0
+        self._rest: list[asyncio.Task[None]] = []
         self._http = httpx2.AsyncClient(timeout=_PATIENCE, trust_env=False)
 
     async def run(self) -> None:
@@ -80,7 +95,39 @@ class Load:
         async with asyncio.TaskGroup() as callers:
             for number in range(_CALLERS):
                 callers.create_task(self._call_on(number))
+        await asyncio.gather(*self._rest)
         await self._http.aclose()
+
+    def note(self, tenant: Tenant, action: Action, run_id: str) -> str:
+        """Put a run that somebody else had accepted into the history; return its id."""
+        operation = self._begin(f"other-{len(self.history)}", tenant, action)
+        operation.state, operation.run_id, operation.returned = "ok", run_id, monotonic()
+        return run_id
+
+    async def probe(self, count: int) -> list[Answer]:
+        """Ask for runs at once, each patiently and once; return what was answered.
+
+        What was not accepted is asked for again later, with the same key.
+        """
+        self._bursts += 1
+        name = f"probe-{self._bursts}"
+        chosen = random.Random(f"{self._seed} {name}")
+        tenants = [tenant for tenant in self._tenants if not tenant.is_limited]
+        actions = [each for each in ACTIONS if not each.is_flow]
+        asked = [
+            self._begin(f"{name}-{number}", chosen.choice(tenants), chosen.choice(actions))
+            for number in range(count)
+        ]
+        attempts = await asyncio.gather(
+            *(self._ask(each, chosen, seconds=0, sync=False, timeout=_PROBE_TIME) for each in asked)
+        )
+        self._rest += [
+            asyncio.create_task(self._accept(each, chosen, seconds=0, sync=False))
+            for each, attempt in zip(asked, attempts, strict=True)
+            if not attempt.served
+        ]
+        silence = Answer(0, is_sound=False, text="no answer")
+        return [attempt.answer or silence for attempt in attempts]
 
     async def burst(self, count: int) -> None:
         """Have many runs accepted at once, slow ones, so that some wait in the queue."""
@@ -138,6 +185,20 @@ class Load:
         self, operation: Operation, chosen: random.Random, *, seconds: float, sync: bool
     ) -> None:
         """Ask for the run, again and again with one key, until the answer is definite."""
+        while not (await self._ask(operation, chosen, seconds=seconds, sync=sync)).served:
+            operation.unknowns += 1
+            await asyncio.sleep(_PAUSE)
+
+    async def _ask(
+        self,
+        operation: Operation,
+        chosen: random.Random,
+        *,
+        seconds: float,
+        sync: bool,
+        timeout: float = _PATIENCE,  # noqa: ASYNC109 - handed to the client
+    ) -> Attempt:
+        """Ask for the run once, and note what came of it."""
         path = f"/{operation.action.key}/{operation.tenant.workspace}/{operation.id}"
         given = {"path": path, "seconds": seconds, "operation": operation.id}
         headers = {
@@ -146,22 +207,22 @@ class Load:
             "Prefer": f"wait={_SYNC_WAIT}" if sync else "respond-async",
         }
         kind = "flows" if operation.action.is_flow else "actions"
-        while True:
-            since = monotonic()
-            answer: httpx2.Response | None = None
-            with contextlib.suppress(httpx2.TransportError):
-                answer = await self._http.post(
-                    f"{chosen.choice(self._apis)}/{kind}/{operation.action.key}/run",
-                    json={"input": given},
-                    headers=headers,
-                )
-            is_definite = answer is not None and self._read(operation, answer)
-            self.attempts.append(Attempt(monotonic(), monotonic() - since, is_definite))
-            if is_definite:
-                operation.returned = monotonic()
-                return
-            operation.unknowns += 1
-            await asyncio.sleep(_PAUSE)
+        since = monotonic()
+        answer: httpx2.Response | None = None
+        with contextlib.suppress(httpx2.TransportError):
+            answer = await self._http.post(
+                f"{chosen.choice(self._apis)}/{kind}/{operation.action.key}/run",
+                json={"input": given},
+                headers=headers,
+                timeout=timeout,
+            )
+        is_definite = answer is not None and self._read(operation, answer)
+        if is_definite:
+            operation.returned = monotonic()
+        told = None if answer is None else _told(answer)
+        attempt = Attempt(monotonic(), monotonic() - since, is_definite, told)
+        self.attempts.append(attempt)
+        return attempt
 
     def _read(self, operation: Operation, answer: httpx2.Response) -> bool:
         """Note an answer to a request for a run; return whether it is a definite one."""
@@ -206,6 +267,15 @@ def _object(answer: httpx2.Response) -> dict[str, Any]:
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
+
+
+def _told(answer: httpx2.Response) -> Answer:
+    body = _object(answer)
+    is_envelope = {"type", "message", "requestId"} <= body.keys()
+    is_ours = "id" in body or "actionRunId" in body or answer.status_code in (200, 202)
+    is_refusal = answer.status_code in (429, 503) and "Retry-After" in answer.headers
+    is_sound = is_ours or (is_envelope and (is_refusal or answer.status_code == 409))
+    return Answer(answer.status_code, is_sound, answer.text[:200])
 
 
 def _status(code: int, body: dict[str, Any]) -> str:

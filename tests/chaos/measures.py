@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from datetime import timedelta
 from decimal import Decimal
 
 import redis.asyncio
@@ -12,16 +13,18 @@ from runtime.dispatch import QUEUES
 from runtime.lanes.client import Lanes
 from runtime.lanes.operations import depth
 from tests.chaos.checker import Evidence, Row, count
+from tests.chaos.faults import Field, Stop
 from tests.chaos.load import Attempt
 from tests.chaos.nemesis import Strike
-from tests.chaos.processes import GRACE
+from tests.chaos.processes import GRACE, LEASE
 from tests.chaos.scene import Database
 from tests.chaos.verdict import Verdict
 
-__all__ = ["judge_credits", "judge_queue", "judge_times"]
+__all__ = ["judge_credits", "judge_queue", "judge_sessions", "judge_times"]
 
 _TAKEOVER, _SENT_AGAIN, _SETTLED = 15.0, 15.0, 45.0
-_READY_AFTER_POSTGRES, _STOP_MARGIN = 5.0, 5.0
+_READY_AFTER_POSTGRES, _RESUMED = 5.0, 30.0
+_HANDED_BACK, _STOP_MARGIN = 5.0, 5.0
 _DEGRADED_AFTER = 5.0
 
 
@@ -38,8 +41,7 @@ def judge_times(
     strikes: Sequence[Strike],
     evidence: Evidence,
     attempts: Sequence[Attempt],
-    stops: Sequence[float],
-    deaths: Sequence[str],
+    field: Field,
 ) -> list[Verdict]:
     """Judge how soon the system recovered from single faults."""
     killed = [strike for strike in strikes if strike.name == "SIGKILL worker"]
@@ -47,7 +49,10 @@ def judge_times(
         strike for strike in strikes if strike.name in ("FLUSHALL", "SIGKILL Valkey, files lost")
     ]
     postgres = [s for s in strikes if s.is_single and s.faults[0].subject == "postgres"]
-    down = [s for s in strikes if s.name.startswith("SIGKILL Valkey") and s.is_single]
+    without = ("SIGKILL Valkey", "Valkey cannot save")
+    down = [s for s in strikes if s.name.startswith(without) and s.is_single]
+    single = [strike for strike in strikes if strike.is_single]
+    stops = [stop for stop in field.stops if any(_is_of(stop, strike) for strike in single)]
     return [
         at_most(
             "I1", "takeover after SIGKILL of a worker", _takeovers(killed, evidence), _TAKEOVER
@@ -68,9 +73,70 @@ def judge_times(
             [strike.ready - strike.healed for strike in postgres],
             _READY_AFTER_POSTGRES,
         ),
-        count("I21", "processes that ended by themselves or hung", deaths),
-        at_most("I23", "end of a worker after SIGTERM", stops, GRACE + _STOP_MARGIN),
+        at_most("I21", "runs resumed after it came back", _resumed(postgres, evidence), _RESUMED),
+        count("I21", "processes that ended by themselves or hung", field.processes.deaths),
+        count("I21", "answers that neither accept nor refuse cleanly", _unclean(attempts)),
+        at_most(
+            "I23",
+            "a worker's runs ended or handed back after SIGTERM",
+            [stop.seconds for stop in stops if stop.kind == "worker"],
+            _HANDED_BACK,
+        ),
+        at_most(
+            "I23",
+            "end of an API or a scheduler after SIGTERM",
+            [stop.seconds for stop in stops if stop.kind != "worker"],
+            GRACE + _STOP_MARGIN,
+        ),
+        count("I23", "runs not handed back but taken over after it", _left(stops, evidence)),
     ]
+
+
+def _is_of(stop: Stop, strike: Strike) -> bool:
+    return strike.at <= stop.at and (strike.ended_at is None or stop.at <= strike.ended_at)
+
+
+def _left(stops: Sequence[Stop], evidence: Evidence) -> list[str]:
+    """Return the runs that another worker took because their lease had ended, not been given up."""
+    return [
+        f"{move['run_id']} {(move['at'] - stop.at).total_seconds():.1f} s after"
+        for stop in stops
+        for move in evidence.moves
+        if stop.kind == "worker"
+        and move["was"] == move["is_now"] == "running"
+        and move["new_token"] != move["old_token"]
+        and stop.at < move["at"] < stop.at + timedelta(seconds=LEASE + 2)
+    ]
+
+
+def _resumed(strikes: Sequence[Strike], evidence: Evidence) -> list[float]:
+    """Return the seconds from each return of PostgreSQL to the next claim of any run."""
+    claims = [move["at"] for move in evidence.moves if move["is_now"] == "running"]
+    healed = [strike.at + timedelta(seconds=strike.healed - strike.began) for strike in strikes]
+    return [
+        min((at - back).total_seconds() for at in after)
+        for back in healed
+        if (after := [at for at in claims if at > back])
+    ]
+
+
+def _unclean(attempts: Sequence[Attempt]) -> list[str]:
+    return [
+        f"{attempt.answer.status} {attempt.answer.text}"
+        for attempt in attempts
+        if attempt.answer is not None
+        and not attempt.answer.is_sound
+        and attempt.answer.status >= 500
+    ]
+
+
+async def judge_sessions(database: Database) -> list[Verdict]:
+    """Judge what sessions are left in when nothing is left to do."""
+    idle = await database.rows(
+        "SELECT usename FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%'"
+        " AND state_change < now() - interval '2 seconds'"
+    )
+    return [count("I21", "transactions left idle", (str(row["usename"]) for row in idle))]
 
 
 def _takeovers(strikes: Sequence[Strike], evidence: Evidence) -> list[float]:
@@ -116,7 +182,7 @@ def _served(strikes: Sequence[Strike], attempts: Sequence[Attempt]) -> Verdict:
     refused = sum(not attempt.served for attempt in seen)
     return Verdict(
         "I20",
-        "requests refused while Redis is down, after 5 s",
+        "requests refused while Redis is down or full, after 5 s",
         f"{refused} of {len(seen)}",
         "<= 1 %",
         ok=refused <= len(seen) // 100,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
+import resource
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -25,7 +27,7 @@ from runtime.settings import Role, Settings
 from tests.chaos.link import Link
 from tests.waiting import eventually
 
-__all__ = ["GRACE", "LEASE", "Kind", "Process", "Processes"]
+__all__ = ["GRACE", "LEASE", "ROOT", "SLOTS", "Kind", "Process", "Processes"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,7 +41,7 @@ _LOGINS: Mapping[Kind, Sequence[Role]] = {
 #: The lease that operators get by default, and a grace short enough to be outlived by some runs.
 LEASE, GRACE = 10.0, 1.0
 #: Runs that a worker holds at once: few, so that some wait in the queue when something strikes.
-_SLOTS = 12
+SLOTS = 12
 #: Seconds after a fault in which a process has to be ready again, on a machine that is busy.
 _READY_SECONDS = 30.0
 
@@ -54,6 +56,8 @@ class Process:
     postgres: Link
     valkey: Link
     environment: Mapping[str, str] = field(repr=False)
+    #: The folder whose code it runs.
+    code: Path = ROOT
     handle: subprocess.Popen[bytes] | None = None
 
     @property
@@ -70,23 +74,34 @@ class Process:
 class Processes:
     """Two of each kind; started, signalled, started again and ended with the campaign."""
 
-    def __init__(self, settings: Settings, root: RootKey, folder: Path, path: str) -> None:
-        """Take the servers' settings, a folder for logs and the PYTHONPATH with the functions."""
+    def __init__(
+        self,
+        settings: Settings,
+        root: RootKey,
+        folder: Path,
+        functions: Path,
+        other: Path | None = None,
+    ) -> None:
+        """Take the servers' settings, a folder for logs and the one of the functions.
+
+        `other` is a folder with another version's code, which the second of each kind runs.
+        """
         self.all: list[Process] = []
         #: Processes that ended by themselves or hung; each was started again.
         self.deaths: list[str] = []
+        self.root = root
         self._settings = settings
-        self._root = root
         self._folder = folder
-        self._path = path
+        self._functions = functions
+        self._code = {1: ROOT, 2: other or ROOT}
         self._guard = Guard()
         self._http = httpx2.AsyncClient(timeout=2, trust_env=False)
 
-    async def open(self, ledger_port: int) -> None:
-        """Start everything and wait until all of it is ready."""
+    async def open(self, outside: Sequence[int]) -> None:
+        """Start everything and wait until it is ready; `outside` are ports of outside apps."""
         for kind in _LOGINS:
             for number in (1, 2):
-                self.all.append(await self._prepare(f"{kind}-{number}", kind, ledger_port))
+                self.all.append(await self._prepare(kind, number, outside))
         for process in self.all:
             self.start(process)
         await self.ready()
@@ -105,7 +120,7 @@ class Processes:
         with (self._folder / f"{process.name}.log").open("ab") as log:
             process.handle = subprocess.Popen(
                 command,
-                cwd=ROOT,
+                cwd=process.code,
                 env=dict(process.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -145,9 +160,29 @@ class Processes:
                 elif monotonic() > deadline:
                     self.deaths.append(f"{process.name} did not get ready again")
                     deadline = monotonic() + _READY_SECONDS
+                    process.signal(signal.SIGABRT)  # it writes into its log what it was at
+                    await self.ended(process, within=2.0)
                     await self.kill(process)
                     self.start(process)
                 await asyncio.sleep(0.1)
+
+    def limit_files(self, size: int | None) -> None:
+        """Let our processes write no file beyond a size, which is what a full volume is to them."""
+        soft = resource.RLIM_INFINITY if size is None else size
+        groups = {process.handle.pid for process in self.all if process.handle is not None}
+        for pid in _members(groups):
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, resource.RLIM_INFINITY))
+
+    async def lost_lines(self) -> int:
+        """Return how many lines of their logs our workers and schedulers say they lost."""
+        lost = 0.0
+        for process in (*self.of("worker"), *self.of("scheduler")):
+            with contextlib.suppress(httpx2.TransportError):
+                page = (await self._http.get(f"{process.url}/metrics")).text
+                found = re.search(r"^vesicle_log_lines_lost_total (\S+)$", page, re.MULTILINE)
+                lost += float(found[1]) if found else 0.0
+        return int(lost)
 
     async def close(self) -> None:
         """End everything."""
@@ -167,10 +202,10 @@ class Processes:
         # An API without Redis is ready, but degraded; here everything has to be back.
         return answer.status_code == 200 and "degraded" not in answer.text
 
-    async def _prepare(self, name: str, kind: Kind, ledger_port: int) -> Process:
-        settings = self._settings
+    async def _prepare(self, kind: Kind, number: int, outside: Sequence[int]) -> Process:
+        settings, name, code = self._settings, f"{kind}-{number}", self._code[number]
         redis_url = urlsplit(settings.required_redis_url())
-        urls = {role: urlsplit(role_url(settings, self._root, role)) for role in _LOGINS[kind]}
+        urls = {role: urlsplit(role_url(settings, self.root, role)) for role in _LOGINS[kind]}
         postgres = Link(f"{name} to PostgreSQL", next(iter(urls.values())).port or 0)
         valkey = Link(f"{name} to Valkey", redis_url.port or 0)
         await postgres.open()
@@ -183,7 +218,8 @@ class Processes:
         environment = {
             **logins,
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": self._path,
+            "PYTHONFAULTHANDLER": "1",
+            "PYTHONPATH": os.pathsep.join([str(self._functions), str(code)]),
             "REDIS_URL": _at_port(redis_url.geturl(), valkey.port),
             "VESICLE_HOME": str(settings.home),
             "VESICLE_PORT": str(port),
@@ -191,11 +227,21 @@ class Processes:
             "VESICLE_HEALTH_PORT": "0" if kind == "api" else str(port),
             "VESICLE_LEASE": str(LEASE),
             "VESICLE_GRACE": str(GRACE),
-            "VESICLE_SLOTS": str(_SLOTS),
-            "VESICLE_EGRESS_ALLOW": f"127.0.0.1:{ledger_port}",
+            "VESICLE_SLOTS": str(SLOTS),
+            "VESICLE_EGRESS_ALLOW": ",".join(f"127.0.0.1:{port}" for port in outside),
             "VESICLE_EGRESS_HTTP": "true",
         }
-        return Process(name, kind, port, postgres, valkey, environment)
+        return Process(name, kind, port, postgres, valkey, environment, code)
+
+
+def _members(groups: Collection[int]) -> list[int]:
+    """Return the processes of these groups."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(ProcessLookupError):
+            if os.getpgid(int(folder.name)) in groups:
+                found.append(int(folder.name))
+    return found
 
 
 def _free_port() -> int:

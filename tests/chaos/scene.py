@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,8 +24,11 @@ from tests.samples import add_element, add_function
 
 __all__ = [
     "ACTIONS",
+    "ECHO",
     "FLOW_CALLS",
+    "HOSTILE_TIMEOUT",
     "LIMIT",
+    "SLEEP",
     "WINDOW",
     "Action",
     "Database",
@@ -61,6 +65,16 @@ ACTIONS = (
     Action("echo", None, is_repeatable=True, weight=2),
     Action("steps", "POST", is_repeatable=True, weight=2, is_flow=True),
 )
+#: Actions of the trials, which only their own tenants run.
+ECHO, SLEEP = ACTIONS[4], Action("sleep", None, is_repeatable=True)
+#: Seconds after which a run that calls the hostile app is ended.
+HOSTILE_TIMEOUT = 3.0
+_HOSTILE = {
+    "type": "http-request",
+    "timeout": HOSTILE_TIMEOUT,
+    "config": {"request": {"uri": {"$var": "$.input.uri"}}},
+    "retry": {"maxParks": 1, "maxWait": 5},
+}
 #: Calls of a flow: one after the other, and one for each of two items.
 FLOW_CALLS = 3
 
@@ -74,6 +88,16 @@ class Tenant:
     credential: str = field(repr=False)
     token: str = field(repr=False)
     is_limited: bool = False
+
+
+# Those who wait for a lock that the tables' owner holds or asked for before them.
+_WAITED = """
+SELECT extract(epoch FROM max(clock_timestamp() - l.waitstart)) AS seconds FROM pg_locks AS l
+JOIN pg_stat_activity AS waiting ON waiting.pid = l.pid
+WHERE NOT l.granted AND waiting.usename <> current_user AND EXISTS (
+    SELECT FROM pg_stat_activity AS a
+    WHERE a.pid = ANY(pg_blocking_pids(l.pid)) AND a.usename = current_user)
+"""
 
 
 @dataclass(frozen=True)
@@ -101,6 +125,41 @@ class Database:
         (row,) = await self.rows(query, *values)
         return int(next(iter(row.values())) or 0)
 
+    async def set(self, name: str, value: str | None) -> None:
+        """Change a setting of the server for all new transactions; None takes that back."""
+        change = f"SET {name} = '{value}'" if value is not None else f"RESET {name}"
+        async with await psycopg.AsyncConnection.connect(
+            self.admin_url, autocommit=True
+        ) as connection:
+            await connection.execute(f"ALTER SYSTEM {change}".encode())
+            await connection.execute("SELECT pg_reload_conf()")
+
+    async def write_wal(self) -> None:
+        """Write WAL until PostgreSQL finds no room for it; it ends all sessions then."""
+        try:
+            async with await psycopg.AsyncConnection.connect(
+                self.admin_url, autocommit=True
+            ) as connection:
+                for _ in range(200):
+                    await connection.execute(
+                        "SELECT pg_logical_emit_message(true, 'chaos', repeat('x', 8000000))"
+                    )
+        except psycopg.Error:
+            return
+        raise AssertionError("There was room for all that WAL.")
+
+    async def longest_wait(self, migration: Awaitable[None]) -> float:
+        """Do something that takes locks; return the seconds that others waited for them at most."""
+        task = asyncio.ensure_future(migration)
+        longest = 0.0
+        async with self.owner() as owner:
+            while not task.done():
+                waited = await (await owner.execute(_WAITED)).fetchone()
+                longest = max(longest, float((waited and waited["seconds"]) or 0))
+                await asyncio.sleep(0.02)
+        await task
+        return longest
+
     async def end_all_sessions(self) -> None:
         """End every session but our own, as an administrator can."""
         async with await psycopg.AsyncConnection.connect(
@@ -120,6 +179,8 @@ class Scene:
     tenants: Sequence[Tenant]
     #: A manager's token of each workspace.
     managers: Sequence[str] = field(repr=False)
+    #: Tenants of the last workspace who are not part of the load: for the trials.
+    extra: Mapping[str, Tenant] = field(repr=False)
 
 
 # What happens to runs and reservations is noted as it happens: a wrong step that is put right later
@@ -162,6 +223,7 @@ async def make_scene(settings: Settings, root: RootKey, database: Database, ledg
         await owner.execute(_NOTES)
     tenants: list[Tenant] = []
     managers: list[str] = []
+    extra: dict[str, Tenant] = {}
     for number in (1, 2):
         secret, name = new_secret(), f"chaos-{number}"
         async with database.owner() as owner:
@@ -170,10 +232,14 @@ async def make_scene(settings: Settings, root: RootKey, database: Database, ledg
             )
         await _define(database, workspace, ledger)
         managers.append(mint(name, secret, admin=True))
+        extra = {
+            key: Tenant(key, name, "", mint(name, secret, tenant_key=key, name=key.capitalize()))
+            for key in ("light", "flooder")
+        }
         for key in ("acme", "globex", "limited"):
             token = mint(name, secret, tenant_key=key, name=key.capitalize())
             tenants.append(Tenant(key, name, f"{name}-{key}", token, key == "limited"))
-    return Scene(database, tenants, managers)
+    return Scene(database, tenants, managers, extra)
 
 
 _ASKED = {name: {"$var": f"$.trigger.{name}"} for name in ("path", "seconds", "operation")}
@@ -191,6 +257,8 @@ async def _define(database: Database, workspace: UUID, ledger: int) -> None:
     await add_element(
         database, workspace, "integration", "ledger", {"connectorKey": "ledger", "name": "Ledger"}
     )
+    await add_function(database, workspace, SLEEP.key, safeToRepeat=True)
+    await add_element(database, workspace, "action", "hostile", _HOSTILE)
     for action in ACTIONS:
         if action.is_flow:
             await add_element(database, workspace, "flow", action.key, {"nodes": _steps()})

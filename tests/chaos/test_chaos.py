@@ -8,10 +8,10 @@ import pytest
 
 from tests.chaos.campaign import campaign
 
-_SEED, _SECONDS = 3, 100.0
+_SEED, _SECONDS = 3, 60.0
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 async def test_no_fault_loses_or_doubles_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     """Each fault strikes once under load, and every invariant's figure is within its mark."""
     outcome = await campaign(_SEED, _SECONDS)

@@ -6,6 +6,7 @@ import asyncio
 
 from runtime import batching
 from runtime.batching import Batcher
+from runtime.errors import UnreachableError
 from tests.waiting import eventually
 
 
@@ -126,3 +127,17 @@ async def test_full_batches_go_side_by_side(monkeypatch):
 async def _turns():
     for _ in range(10):
         await asyncio.sleep(0)
+
+
+async def test_a_database_that_is_away_is_waited_for_once():
+    """All of a batch hear of it at once, instead of each trying by itself, one after the other."""
+    tries = []
+
+    async def flush(items):
+        tries.append(items)
+        raise UnreachableError
+
+    batcher = Batcher(flush)
+    results = await asyncio.gather(*map(batcher.submit, range(50)), return_exceptions=True)
+    assert {type(result) for result in results} == {UnreachableError}
+    assert tries == [list(range(50))]
