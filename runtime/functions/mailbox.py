@@ -26,9 +26,9 @@ class Mailbox(Generic[T]):
         # Not that of whoever rings: the things belong to many runs.
         self._context = Context()
 
-    def put(self, thing: T) -> None:
-        """Put something in, from any thread; after the end of the loop nobody receives it."""
-        self._things.append(thing)
+    def put(self, *things: T) -> None:
+        """Put things in, from any thread; after the end of the loop nobody receives them."""
+        self._things.extend(things)
         if not self._rung:
             self._rung = True
             with contextlib.suppress(RuntimeError):  # the loop is closed
