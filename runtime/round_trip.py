@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any, LiteralString, NamedTuple
 from weakref import WeakKeyDictionary
 
+import psycopg
 from psycopg import AsyncConnection, pq
 from psycopg.abc import Buffer, Transformer
 from psycopg.adapt import PyFormat
@@ -38,6 +39,9 @@ class Query(NamedTuple):
 _PREPARED = 300
 #: Seconds for the server to hear that nobody waits for its answer any more.
 _FAREWELL = 1.0
+#: SQLSTATE of a statement that the server does not know any more, or whose tables have changed
+#: (a migration). psycopg has the server forget all after it rolls a transaction back.
+_FORGOTTEN = frozenset({"26000", "0A000"})
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\))?s|%%")
 
 
@@ -75,6 +79,21 @@ async def round_trip(
     if session is None:
         session = _sessions[connection] = _Session(Adaptation(connection))
     statements = [_ready(session.transformer, query) for query in queries]
+    try:
+        results = await _exchange(connection, session, statements)
+    except psycopg.Error as error:
+        if error.sqlstate not in _FORGOTTEN:
+            raise
+        # Nothing has happened, so it may be said again, from the beginning.
+        session.prepared.clear()
+        results = await _exchange(connection, session, statements)
+    return [_rows(session.transformer, result) for result in results]
+
+
+async def _exchange(
+    connection: AsyncConnection[DictRow], session: _Session, statements: Sequence[_Statement]
+) -> list[pq.abc.PGresult]:
+    """Send all statements and return their results, or raise the error of the first that fails."""
     pgconn, before = connection.pgconn, len(session.prepared)
     pgconn.enter_pipeline_mode()
     try:
@@ -91,7 +110,7 @@ async def round_trip(
                 del session.prepared[each]
             raise error_from_result(result)
     answers = iter(results)
-    return [_rows(session.transformer, _answer(answers, is_new=new)) for new in is_new]
+    return [_answer(answers, is_new=new) for new in is_new]
 
 
 def _ready(transformer: Transformer, query: Query) -> _Statement:

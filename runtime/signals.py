@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 __all__ = ["announce_due", "announce_stop", "listen"]
 
-_CHANNEL = "vesicle:signals"
+_CHANNEL = "vesicle:changes"  # what the release before listens to
 _STOP, _DUE = "stop:", "due:"
 
 log = structlog.get_logger()
