@@ -35,7 +35,12 @@ from runtime.changes import Changes
 from runtime.config.specs.flows import FlowSpec
 from runtime.db import Database
 from runtime.dispatch import Dispatch
-from runtime.errors import IdempotencyConflictError, IdempotencyInProgressError, VesicleError
+from runtime.errors import (
+    IdempotencyConflictError,
+    IdempotencyInProgressError,
+    UnreachableError,
+    VesicleError,
+)
 from runtime.flows.control import checked_input
 from runtime.flows.definition import pin, start_node
 from runtime.flows.launch import launched
@@ -376,6 +381,8 @@ def _scope(owner: Owner) -> Scope:
 async def _or_error(finding: Awaitable[Target]) -> Target | VesicleError:
     try:
         return await finding
+    except UnreachableError:
+        raise  # nobody's request can be met; to find that out for each would take 5 s each
     except VesicleError as error:
         return error
 

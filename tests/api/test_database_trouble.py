@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import uuid
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import psycopg
 import pytest
 
+from runtime.actions.target import Selection
 from runtime.db import Database, Query
 from runtime.errors import ServiceUnavailableError, UnreachableError
-from runtime.tenancy import Scope
+from runtime.submission import RunRequest, Submission
+from runtime.tenancy import Owner, Scope
 from tests.samples import add_function
 from tests.waiting import eventually
 
@@ -122,3 +125,26 @@ def test_psycopg_counts_a_full_disk_among_operational_errors():
     """What is told apart by SQLSTATE has to get there."""
     assert issubclass(psycopg.errors.DiskFull, psycopg.OperationalError)
     assert issubclass(psycopg.errors.IoError, psycopg.OperationalError)
+
+
+async def test_many_requests_are_told_at_once_that_the_database_is_away(platform, monkeypatch):
+    """However many different actions they name, they wait for it once."""
+    looks = 0
+
+    async def away(*_):
+        nonlocal looks
+        looks += 1
+        raise UnreachableError("The database cannot be reached.")
+
+    monkeypatch.setattr(Submission, "_find_target", away)
+    async with Database(platform.settings, platform.root, ["runtime"], size=1) as database:
+        backlogs = SimpleNamespace(refuse_beyond=_none, is_deep=lambda *_: False)
+        submission = Submission(database, SimpleNamespace(), backlogs)
+        requests = [RunRequest(Selection(action=f"action-{number}")) for number in range(9)]
+        with pytest.raises(UnreachableError):
+            await submission.submit_many(Owner(uuid.uuid4(), uuid.uuid4()), "default", requests)
+    assert looks == 1
+
+
+async def _none(*_):
+    return []
