@@ -27,8 +27,8 @@ _CHANNEL = "vesicle_changes"
 _LOOK, _PACE = 0.3, 0.005
 #: Seconds for an answer; after them the connection is given up.
 _PATIENCE = 5.0
-#: Seconds for a word to arrive when a connection is tried.
-_TRIAL = 2.0
+#: Seconds for a word to arrive when a connection is tried, and how that word begins.
+_TRIAL, _TRIED = 2.0, "trial:"
 #: Seconds before a lost connection is opened again, and one on which no word arrives.
 _RETRY, _UNHEARD = 0.5, 30.0
 
@@ -91,7 +91,7 @@ class Changes:
         """Begin to listen; return whether a word arrives that another session sends meanwhile."""
         connection.add_notify_handler(self._hear)
         await connection.execute(f"LISTEN {_CHANNEL}")
-        self._trial = f"trial:{uuid4()}"
+        self._trial = f"{_TRIED}{uuid4()}"
         async with await AsyncConnection.connect(self._url, autocommit=True) as other:
             await other.execute("SELECT pg_notify(%s, %s)", (_CHANNEL, self._trial))
         deadline = monotonic() + _TRIAL
@@ -111,9 +111,11 @@ class Changes:
             await _arrival(connection, _LOOK)
 
     def _hear(self, notify: Notify) -> None:
-        """Heed a word of the database's, `table/workspace/tenant`, or the trial's."""
-        if notify.payload == self._trial:
-            self._trial = ""
+        """Heed a word of the database's, `table/workspace/tenant`, or of a trial."""
+        if notify.payload.startswith(_TRIED):
+            if notify.payload == self._trial:
+                self._trial = ""
+            return
         table, *ids = notify.payload.split("/")
         with contextlib.suppress(ValueError, TypeError):  # a stranger's word
             self.tell(Change(table, *map(UUID, ids)))
