@@ -16,15 +16,18 @@ from uuid import UUID, uuid4
 
 import psycopg
 import structlog
-from psycopg import AsyncConnection, Notify
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
 
 from runtime.clock import monotonic
+from runtime.round_trip import Query, round_trip
 
 __all__ = ["Change", "Changes", "Heed"]
 
 _CHANNEL = "vesicle_changes"
+_SIGN_OF_LIFE = Query("SELECT 1")
 #: Seconds between two round trips while nothing happens, and at least between two in any case.
-_LOOK, _PACE = 0.3, 0.005
+_LOOK, _PACE = 0.5, 0.005
 #: Seconds for an answer; after them the connection is given up.
 _PATIENCE = 5.0
 #: Seconds for a word to arrive when a connection is tried, and how that word begins.
@@ -78,7 +81,9 @@ class Changes:
         while True:
             wait = _RETRY
             try:
-                async with await AsyncConnection.connect(self._url, autocommit=True) as connection:
+                async with await AsyncConnection.connect(
+                    self._url, autocommit=True, row_factory=dict_row
+                ) as connection:
                     if await self._hears(connection):
                         await self._attend(connection)
                 log.warning("changes.unheard", hint="LISTEN needs a session of its own")
@@ -87,9 +92,8 @@ class Changes:
                 log.warning("changes.connection_lost", error=type(error).__name__)
             await asyncio.sleep(wait)
 
-    async def _hears(self, connection: AsyncConnection) -> bool:
+    async def _hears(self, connection: AsyncConnection[DictRow]) -> bool:
         """Begin to listen; return whether a word arrives that another session sends meanwhile."""
-        connection.add_notify_handler(self._hear)
         await connection.execute(f"LISTEN {_CHANNEL}")
         self._trial = f"{_TRIED}{uuid4()}"
         async with await AsyncConnection.connect(self._url, autocommit=True) as other:
@@ -97,37 +101,38 @@ class Changes:
         deadline = monotonic() + _TRIAL
         while self._trial and monotonic() < deadline:
             if await _arrival(connection, deadline - monotonic()):
-                await _round_trip(connection)
+                await self._hear(connection)
         return not self._trial
 
-    async def _attend(self, connection: AsyncConnection) -> NoReturn:
+    async def _attend(self, connection: AsyncConnection[DictRow]) -> NoReturn:
         """Tell what is heard, for as long as the connection lasts."""
         self.tell(Change())  # what was changed while nobody listened is unknown
         while True:
             began = monotonic()
-            await _round_trip(connection)
+            await self._hear(connection)
             self.heard_until = began
             await asyncio.sleep(_PACE)
             await _arrival(connection, _LOOK)
 
-    def _hear(self, notify: Notify) -> None:
+    async def _hear(self, connection: AsyncConnection[DictRow]) -> None:
+        """Heed whatever was committed before this. Raises psycopg.Error, TimeoutError."""
+        async with asyncio.timeout(_PATIENCE):
+            await round_trip(connection, (_SIGN_OF_LIFE,))
+        while (notify := connection.pgconn.notifies()) is not None:
+            self._heed(notify.extra.decode())
+
+    def _heed(self, word: str) -> None:
         """Heed a word of the database's, `table/workspace/tenant`, or of a trial."""
-        if notify.payload.startswith(_TRIED):
-            if notify.payload == self._trial:
+        if word.startswith(_TRIED):
+            if word == self._trial:
                 self._trial = ""
             return
-        table, *ids = notify.payload.split("/")
+        table, *ids = word.split("/")
         with contextlib.suppress(ValueError, TypeError):  # a stranger's word
             self.tell(Change(table, *map(UUID, ids)))
 
 
-async def _round_trip(connection: AsyncConnection) -> None:
-    """Have the handler called for whatever was committed before this. Raises psycopg.Error."""
-    async with asyncio.timeout(_PATIENCE):
-        await connection.execute("SELECT 1")
-
-
-async def _arrival(connection: AsyncConnection, seconds: float) -> bool:
+async def _arrival(connection: AsyncConnection[DictRow], seconds: float) -> bool:
     """Wait for something to read; return False if nothing came in time."""
     loop, readable = asyncio.get_running_loop(), asyncio.Event()
     descriptor = connection.fileno()
