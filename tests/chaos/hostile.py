@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gzip
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from tests.chaos.link import reset
+from tests.chaos.listener import Listener
 
 __all__ = ["HOSTILE", "HUGE", "HostileApp", "most_calls"]
 
@@ -82,45 +82,20 @@ def most_calls(path: str) -> int:
     return 6 if "redirects" in path else 2 if "429" in path else 1
 
 
-class HostileApp:
-    """Serves on a port of its own from `open` to `close`."""
+class HostileApp(Listener):
+    """An app that answers each path in a bad way of its own."""
 
     def __init__(self) -> None:
         """Take no calls yet."""
+        super().__init__()
         self.calls: Counter[str] = Counter()
-        self.port = 0
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def open(self) -> None:
-        """Begin to serve."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def close(self) -> None:
-        """Stop serving."""
-        if self._server is not None:
-            self._server.close()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                head = await reader.readuntil(b"\r\n\r\n")
-                path = head.split(b" ", 2)[1].decode().lstrip("/").replace("%20", " ")
-                self.calls[path] += 1
-                await _until_gone(reader, self._say(path, writer))
-        except asyncio.CancelledError:
-            pass  # closed; asyncio would report a cancelled handler as an error
-        finally:
-            writer.close()
-            self._tasks.discard(task)
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request, in the way that its path says."""
+        head = await reader.readuntil(b"\r\n\r\n")
+        path = head.split(b" ", 2)[1].decode().lstrip("/").replace("%20", " ")
+        self.calls[path] += 1
+        await _until_gone(reader, self._say(path, writer))
 
     async def _say(self, path: str, writer: asyncio.StreamWriter) -> None:
         async for piece in (HOSTILE | HUGE)[path]():

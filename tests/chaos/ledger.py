@@ -9,11 +9,12 @@ each hundred calls some are answered with 500, and some are turned away with 429
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import random
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
+
+from tests.chaos.listener import Listener
 
 __all__ = ["Hit", "Ledger"]
 
@@ -35,44 +36,19 @@ class Hit:
     status: int
 
 
-class Ledger:
-    """Serves on a port of its own from `open` to `close`."""
+class Ledger(Listener):
+    """An app that writes down every call; what it has written stays when it is closed."""
 
     def __init__(self, seed: int) -> None:
         """Decide by this seed which calls fail."""
+        super().__init__()
         self.hits: list[Hit] = []
-        self.port = 0
         self._random = random.Random(f"ledger {seed}")
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def open(self) -> None:
-        """Begin to serve."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def close(self) -> None:
-        """Stop serving; the hits stay."""
-        if self._server is not None:
-            self._server.close()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                while True:
-                    await self._answer(reader, writer)
-        except asyncio.CancelledError:
-            pass  # closed; asyncio would report a cancelled handler as an error
-        finally:
-            writer.close()
-            self._tasks.discard(task)
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request after the other."""
+        while True:
+            await self._answer(reader, writer)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
