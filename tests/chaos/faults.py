@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import orjson
 import redis.asyncio
@@ -32,6 +33,8 @@ __all__ = ["Fault", "Field", "Stop", "last", "pairs"]
 
 _BURST = 60
 _POISON = 20
+#: Bursts after which there is no run left for the next release to send for.
+_TRIES = 5
 #: Requests that are made while a disk is full.
 _PROBES = 40
 
@@ -253,11 +256,16 @@ class Field:
 
         async def send() -> None:
             async with self.valkey() as client:
-                await client.flushall()
-                rows = await self.database.rows(
-                    "SELECT id AS run_id, workspace_id, tenant_id, kind FROM runs"
-                    " WHERE status = 'queued' AND queue = 'default' AND due_at IS NULL"
-                )
+                rows: list[dict[str, Any]] = []
+                for _ in range(_TRIES):  # workers may have begun all of a burst already
+                    await client.flushall()
+                    rows = await self.database.rows(
+                        "SELECT id AS run_id, workspace_id, tenant_id, kind FROM runs"
+                        " WHERE status = 'queued' AND queue = 'default' AND due_at IS NULL"
+                    )
+                    if rows:
+                        break
+                    await self.load.burst(2 * _BURST)
                 messages = messages_of_next_release(rows, self.processes.root, "default")
                 await Lanes(client, "default").run(enqueue(messages))
             self.later.extend(message.message_id for message in messages)
