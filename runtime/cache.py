@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Collection, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 from uuid import UUID
 
 from runtime import clock
-from runtime.changes import Changes
+from runtime.changes import Change, Changes
 
 __all__ = ["Cache"]
 
@@ -39,14 +39,18 @@ class Cache(Generic[Key, Value]):
         age: float = 0.8,
         longest: float = 60.0,
         largest: int = 10_000,
+        tables: Collection[str] | None = None,
     ) -> None:
-        """Keep about `largest` entries at most. Whoever owns the cache has to heed the changes."""
+        """Keep about `largest` entries at most; forget what changes, of all tables or of these."""
         self._changes = changes
         self._age = age
         self._longest = longest
         self._largest = largest
+        self._tables = tables
         self._size = 0
         self._entries: dict[UUID, dict[UUID | None, dict[Key, _Entry[Value]]]] = {}
+        if changes is not None:
+            changes.heed(self._heed)
 
     async def get(
         self,
@@ -86,6 +90,10 @@ class Cache(Generic[Key, Value]):
             self._size -= len(tenants.pop(each, ()))
         if not tenants:
             self._entries.pop(workspace_id, None)
+
+    def _heed(self, change: Change) -> None:
+        if self._tables is None or change.table is None or change.table in self._tables:
+            self.forget(change.workspace_id, change.tenant_id)
 
     def _task(
         self,

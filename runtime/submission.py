@@ -132,8 +132,6 @@ class Submission:
     def __post_init__(self) -> None:
         """Remember what is found for as long as the word of changes arrives."""
         self._targets = Cache(self.changes)
-        if self.changes is not None:
-            self.changes.heed(lambda change: self._targets.forget(*change[1:]))
 
     async def submit(
         self, owner: Owner, request: RunRequest, *, run_id: UUID | None = None

@@ -43,9 +43,9 @@ async def sync_caps(database: Database, redis: Redis) -> bool:
 
 
 async def sync_caps_when_told(database: Database, redis: Redis, changes: Changes) -> None:
-    """Do so at each word of a change, until cancelled."""
+    """Do so at each word of a changed cap, until cancelled."""
     told = asyncio.Event()
-    changes.heed(lambda _: told.set())
+    changes.heed(lambda change: told.set() if change.table in (None, "caps") else None)
     while True:
         await told.wait()
         told.clear()

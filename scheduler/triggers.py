@@ -32,6 +32,8 @@ _NOTES, _TENANTS = 500, 100
 _LEASE = 30
 #: Seconds between looks for notes of which nobody spoke.
 _LOOK = 1.0
+#: Tables whose changes leave notes; None stands for all.
+_NOTED = (None, "elements", "connections", "tenants")
 
 _TAKE = """
 UPDATE trigger_changes AS c SET taken_until = now() + make_interval(secs => %(lease)s)
@@ -80,12 +82,12 @@ async def reconcile_triggers(database: Database, redis: Redis) -> int:
 
 
 async def reconcile_when_told(database: Database, redis: Redis, changes: Changes) -> None:
-    """Do so whenever something changed, and each second, until cancelled.
+    """Do so whenever something changed that leaves notes, and each second, until cancelled.
 
     A tenant's first token is a change of which nobody is told.
     """
     told = asyncio.Event()
-    changes.heed(lambda _: told.set())
+    changes.heed(lambda change: told.set() if change.table in _NOTED else None)
     while True:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LOOK):

@@ -201,8 +201,6 @@ class Preparer:
         """Keep what is loaded for as long as the word of changes arrives."""
         self._actions, self._connections = Cache(self.changes), Cache(self.changes)
         self._tenants = Cache(self.changes)
-        if self.changes is not None:
-            self.changes.heed(lambda change: self.forget(*change[1:]))
 
     def forget(self, workspace_id: UUID | None, tenant_id: UUID | None = None) -> None:
         """Drop what is known of everything, of a workspace, or of one tenant of it."""

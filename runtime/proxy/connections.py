@@ -56,8 +56,6 @@ class Connections:
     def __post_init__(self) -> None:
         """Keep what is opened for as long as the word of changes arrives."""
         self._open = Cache(self.changes)
-        if self.changes is not None:
-            self.changes.heed(lambda change: self.forget(*change[1:]))
 
     def forget(self, workspace_id: UUID | None, tenant_id: UUID | None = None) -> None:
         """Drop what is known of everything, of a workspace, or of one tenant of it."""

@@ -32,6 +32,8 @@ __all__ = ["Authenticator", "Identity"]
 
 #: No workspace has this id; what is known of workspaces by key is cached under it.
 _BY_KEY = UUID(int=0)
+#: Tables on which it hangs whose token is good.
+_KEYS = ("workspaces", "signing_secrets")
 
 _FIND = """
 SELECT id, archived_at, (profile_at IS NULL OR profile_at <= %(issued)s)
@@ -96,17 +98,16 @@ class Authenticator:
         self._run_tokens = RunTokens(root)
         # A secret whose overlap has ended is good for as long as this.
         self._workspaces: Cache[str, _Known | None] = Cache(age=5.0)
-        self._tenants: Cache[tuple[Any, ...], tuple[UUID, bool]] = Cache(changes, age=2.0)
+        self._tenants: Cache[tuple[Any, ...], tuple[UUID, bool]] = Cache(
+            changes, age=2.0, tables=("tenants", *_KEYS)
+        )
         if changes is not None:
             changes.heed(self._heed)
 
     def _heed(self, change: Change) -> None:
-        """Drop what is known of a workspace whose keys or tenants changed."""
-        if change.table in (None, "tenants"):
-            self._tenants.forget(change.workspace_id)
-        if change.table in (None, "workspaces", "signing_secrets"):
+        """Drop all keys if any changed: which workspace a key stands for may have."""
+        if change.table is None or change.table in _KEYS:
             self._workspaces.forget(_BY_KEY)
-            self._tenants.forget(change.workspace_id)
 
     async def authenticate(self, token: str) -> Identity:
         """Return whom a token speaks for, and make the tenant if it is new.

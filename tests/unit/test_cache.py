@@ -9,7 +9,7 @@ import pytest
 
 from runtime import clock
 from runtime.cache import Cache
-from runtime.changes import Changes
+from runtime.changes import Change, Changes
 
 WORKSPACE, OTHER, TENANT, NEIGHBOUR = (uuid.uuid4() for _ in range(4))
 
@@ -89,6 +89,21 @@ async def test_a_workspaces_change_is_forgotten_for_all_its_tenants(moment, chan
     assert await read(cache, source, workspace=OTHER) == 2
     cache.forget(None)
     assert await read(cache, source, workspace=OTHER) == 4
+
+
+async def test_it_heeds_what_it_hangs_on(moment, changes):
+    """A change of another table leaves it alone; one of which the table is not known does not."""
+    cache, source = Cache(changes, tables=("limits",)), Source()
+    await read(cache, source)
+    changes.tell(Change("elements", WORKSPACE, TENANT))
+    changes.tell(Change("limits", WORKSPACE, NEIGHBOUR))
+    assert await read(cache, source) == 1
+    changes.tell(Change("limits", WORKSPACE, TENANT))
+    assert await read(cache, source) == 2
+    changes.tell(Change(workspace_id=WORKSPACE))
+    assert await read(cache, source) == 3
+    changes.tell(Change())
+    assert await read(cache, source) == 4
 
 
 async def test_what_was_read_before_a_change_does_not_stay(moment, changes):
