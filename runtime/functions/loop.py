@@ -106,7 +106,7 @@ class FunctionLoop:
         """Let what ends in this turn of the loop go home together.
 
         One by one, the first would wake the worker's loop, which would write it and let the rest
-        wait for that: 30 % fewer no-ops a second.
+        wait for that.
         """
         self._outcomes.append(outcome)
         if len(self._outcomes) == 1:
